@@ -1,0 +1,178 @@
+"""One point of the generic accelerator design space (GADS), and one mapping onto it."""
+
+import enum
+from dataclasses import dataclass
+
+from dna_asic.errors import InfeasibleDesign
+from dna_asic.spec.dims import DIMS, REDUCTION, RELEVANT, Dim, Level, Operand
+
+SPATIAL_DIMS = (Dim.G, Dim.K, Dim.C, Dim.P, Dim.Q, Dim.R)
+BUILT_SPATIAL_PAIRS = ((Dim.K, Dim.C), (Dim.P, Dim.Q))  # what rtl_gen generates today
+
+
+class Reduction(enum.Enum):
+    """How psums of PEs along a reduction dim are joined."""
+
+    TREE = "tree"  # adder tree each cycle; one psum set per root
+    DRAIN = "drain"  # psums stay in the PE; a neighbour adder chain joins them at drain
+
+
+class Delivery(enum.Enum):
+    """How a filled word reaches the PEs that share it."""
+
+    MULTICAST = "multicast"
+
+
+def is_power_of_two(value: int) -> bool:
+    """1, 2, 4, ..."""
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkConfig:
+    """One chunk: PE array, NoC, buffers and loop orders.
+
+    pe_rows, pe_cols: PEs. row_dim, col_dim: the loop dim unrolled on rows and on columns.
+    n_w, n_i, n_o: fill and drain widths in words (8-bit W and I, 32-bit O) per cycle; n_pp: post-processing
+    lanes. rf_*_words: register-file words per PE and half (with an adder tree the O words stand at each root).
+    gb_*_bytes: global-buffer bytes, both halves together (O at 4 bytes a word).
+    *_order: loop order at a level, innermost first, a permutation of all seven dims (DRAM: of G K C P Q).
+
+    Raises InfeasibleDesign with every broken rule.
+    """
+
+    pe_rows: int
+    pe_cols: int
+    row_dim: Dim
+    col_dim: Dim
+    reduction: Reduction
+    delivery: Delivery = Delivery.MULTICAST
+    n_w: int
+    n_i: int
+    n_o: int
+    n_pp: int
+    rf_w_words: int
+    rf_i_words: int
+    rf_o_words: int
+    gb_w_bytes: int
+    gb_i_bytes: int
+    gb_o_bytes: int
+    rf_order: tuple[Dim, ...] = (Dim.S, Dim.R, Dim.C, Dim.Q, Dim.P, Dim.K, Dim.G)
+    gb_order: tuple[Dim, ...]
+    dram_order: tuple[Dim, ...]
+
+    def __post_init__(self):
+        faults = list(self._faults())
+        if faults:
+            raise InfeasibleDesign("\n".join(faults))
+
+    def _faults(self):
+        if (self.row_dim, self.col_dim) not in BUILT_SPATIAL_PAIRS:
+            yield (f"Chunk: spatial pair ({self.row_dim.name},{self.col_dim.name}) is not built; use one of "
+                   + ", ".join(f"({a.name},{b.name})" for a, b in BUILT_SPATIAL_PAIRS) + ".")
+        for name in ("pe_rows", "pe_cols"):
+            if not 1 <= getattr(self, name) <= 64:
+                yield f"Chunk: {name} must be in 1..64, not {getattr(self, name)}."
+        for operand, width in self.widths.items():
+            if not is_power_of_two(width):
+                yield f"Chunk: n_{operand.name.lower()} must be a power of two, not {width}."
+            elif self.lane_extent(operand) % width:
+                yield (f"Chunk: n_{operand.name.lower()}={width} must divide the {self.lane_extent(operand)} PEs "
+                       f"along its lane axis.")
+        if not is_power_of_two(self.n_pp):
+            yield f"Chunk: n_pp must be a power of two, not {self.n_pp}."
+        for name in ("rf_w_words", "rf_i_words", "rf_o_words"):
+            if not 1 <= getattr(self, name) <= 64:
+                yield f"Chunk: {name} must be in 1..64, not {getattr(self, name)}."
+        for name in ("gb_w_bytes", "gb_i_bytes", "gb_o_bytes"):
+            value = getattr(self, name)
+            if not (is_power_of_two(value) and 1024 <= value <= 512 * 1024):
+                yield f"Chunk: {name} must be a power of two in 1024..524288, not {value}."
+        if self.reduction is Reduction.DRAIN and not self.reduction_axes:
+            yield "Chunk: reduction 'drain' needs a spatial reduction dim; use 'tree'."
+        for name, dims in (("rf_order", DIMS), ("gb_order", DIMS),
+                           ("dram_order", (Dim.G, Dim.K, Dim.C, Dim.P, Dim.Q))):
+            if sorted(getattr(self, name)) != sorted(dims):
+                yield f"Chunk: {name} must be a permutation of {' '.join(d.name for d in dims)}."
+        if self.dram_order[:1] != (Dim.C,):
+            yield "Chunk: dram_order must begin (innermost) with C, so that psums never leave the chip."
+
+    @property
+    def pes(self) -> int:
+        """Processing elements."""
+        return self.pe_rows * self.pe_cols
+
+    @property
+    def widths(self) -> dict[Operand, int]:
+        """Words per cycle of the three RF ports."""
+        return {Operand.W: self.n_w, Operand.I: self.n_i, Operand.O: self.n_o}
+
+    @property
+    def reduction_axes(self) -> tuple[str, ...]:
+        """Those of "row" and "col" that carry a reduction dim."""
+        return tuple(a for a, d in (("row", self.row_dim), ("col", self.col_dim)) if d in REDUCTION)
+
+    def lane_axis(self, operand: Operand) -> str | None:
+        """The axis ("row" or "col") along which neighbouring lanes of a fill or drain lie, or None.
+
+        W: the column axis if its dim is relevant, else the row axis. I and O: only an axis that carries a
+        channel dim (consecutive channels are consecutive words in the buffers).
+        """
+        eligible = {Operand.W: RELEVANT[Operand.W], Operand.I: {Dim.G, Dim.C}, Operand.O: {Dim.G, Dim.K}}[operand]
+        if self.col_dim in eligible:
+            return "col"
+        return "row" if self.row_dim in eligible else None
+
+    def lane_extent(self, operand: Operand) -> int:
+        """PEs along the lane axis, 1 without one."""
+        return {"row": self.pe_rows, "col": self.pe_cols, None: 1}[self.lane_axis(operand)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceleratorConfig:
+    """A GADS point: chunks and the memory port they each have.
+
+    port_bytes: bytes per cycle of each chunk's memory port (8, 16, 32 or 64).
+    memory_latency_cycles: cycles from an accepted read address to its first data (ideal memory).
+    clk_period_ns: the clock that turns cycles into seconds.
+    """
+
+    name: str
+    chunks: tuple[ChunkConfig, ...]
+    port_bytes: int
+    memory_latency_cycles: int
+    clk_period_ns: float
+
+    def __post_init__(self):
+        faults = []
+        if len(self.chunks) != 1:
+            faults.append(f"Accelerator '{self.name}': {len(self.chunks)} chunks; only 1 is built.")
+        if self.port_bytes not in (8, 16, 32, 64):
+            faults.append(f"Accelerator '{self.name}': port_bytes must be 8, 16, 32 or 64, not {self.port_bytes}.")
+        if not 1 <= self.memory_latency_cycles <= 1000:
+            faults.append(f"Accelerator '{self.name}': memory_latency_cycles must be in 1..1000, "
+                          f"not {self.memory_latency_cycles}.")
+        if self.clk_period_ns <= 0:
+            faults.append(f"Accelerator '{self.name}': clk_period_ns must be positive, not {self.clk_period_ns}.")
+        for chunk in self.chunks:
+            if chunk.n_pp > self.port_bytes:
+                faults.append(f"Accelerator '{self.name}': n_pp={chunk.n_pp} exceeds port_bytes={self.port_bytes}.")
+        if faults:
+            raise InfeasibleDesign("\n".join(faults))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapping:
+    """Tiling of one layer on one chunk: the factor of every dim at every level, in the order of `Dim`.
+
+    The product of a dim's four factors covers its bound (the last tile may be ragged and is padded).
+    """
+
+    rf: tuple[int, ...]
+    noc: tuple[int, ...]
+    gb: tuple[int, ...]
+    dram: tuple[int, ...]
+
+    def factors(self, level: Level) -> tuple[int, ...]:
+        """Factors at one level."""
+        return (self.rf, self.noc, self.gb, self.dram)[level]

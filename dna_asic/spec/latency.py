@@ -1,0 +1,44 @@
+"""Fixed latencies of the generated hardware, in clock cycles: what the cost model adds, the RTL takes.
+
+A duration a_X of a fill or drain runs from the flip that starts it to the first cycle in which the next flip of
+its port group may happen. Each constant is proven by a test that counts cycles in simulation.
+"""
+
+from dna_asic.spec.accelerator import ChunkConfig, Reduction
+
+FILL_CYCLES = 3  # address, buffer read, register-file write
+PE_CYCLES = 3  # operand, product and accumulator registers: a psum is final this long after its last MAC issues
+DRAIN_CYCLES = 4  # select, buffer read, add, buffer write
+CORE_CYCLES = 2  # start of a DRAM tile's schedule to its first fill, and its end to done
+DMA_JOB_CYCLES = 2  # job set-up of a read; the memory's latency comes on top
+STORE_CYCLES = 8  # buffer read, bias, multiply, round, add, clamp, pack
+WRITE_RESPONSE_CYCLES = 2  # last write data to its response (ideal memory)
+INSTRUCTION_CYCLES = 3  # decode and set-up of one layer, instruction fetch not counted
+LAYER_CYCLES = 2  # a layer's last store to the next layer's instruction fetch
+RUN_CYCLES = 2  # start bit to the first fetch, and last store to the interrupt
+
+
+def tree_depth(width: int) -> int:
+    """Register stages of the adder tree over `width` products: one stage per two levels of adders."""
+    levels = max(width - 1, 0).bit_length()
+    return -(-levels // 2)
+
+
+def reduction_extent(chunk: ChunkConfig) -> int:
+    """PEs joined into one psum."""
+    extent = 1
+    for axis in chunk.reduction_axes:
+        extent *= chunk.pe_rows if axis == "row" else chunk.pe_cols
+    return extent
+
+
+def fill_latency(chunk: ChunkConfig) -> int:
+    """Cycles of a W or I fill beyond its beats."""
+    return FILL_CYCLES
+
+
+def drain_latency(chunk: ChunkConfig) -> int:
+    """Cycles of an O drain beyond its beats: the pipeline runs empty, then the tree or chain, then the buffer."""
+    extent = reduction_extent(chunk)
+    depth = tree_depth(extent) if chunk.reduction is Reduction.TREE else extent
+    return PE_CYCLES + depth + DRAIN_CYCLES
