@@ -112,7 +112,8 @@ class LayerSpec:
 
     `source` and `residual` name the tensor read: "input" or an earlier layer. The shape's p, q are before
     fused pooling. `shuffle_groups` > 1 shuffles this layer's output channels as ShuffleNet does:
-    out[j * n + i] = y[i * (C / n) + j].
+    out[j * n + i] = y[i * (C / n) + j]. `average` makes a depthwise MAC layer an average pooling: its weights are
+    ones and 1 / (R * S) goes into the requantisation.
     """
 
     name: str
@@ -122,6 +123,14 @@ class LayerSpec:
     activation: Activation = Activation.NONE
     pool: PoolSpec | None = None
     shuffle_groups: int = 1
+    average: bool = False
+
+    def __post_init__(self):
+        if self.average and not (self.shape.depthwise and self.shape.op is LayerOp.MAC):
+            raise SpecError(f"Layer '{self.name}': average pooling must be a depthwise MAC layer (k = c = 1).")
+        if self.out_channels % self.shuffle_groups:
+            raise SpecError(f"Layer '{self.name}': shuffle_groups={self.shuffle_groups} must divide its "
+                            f"{self.out_channels} output channels.")
 
     @property
     def out_channels(self) -> int:

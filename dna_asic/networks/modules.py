@@ -1,0 +1,145 @@
+"""PyTorch modules that run layer records: one unit per layer, a graph of units."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dna_asic.networks.blocks import expand
+from dna_asic.networks.macro import Macro
+from dna_asic.spec.layer import Activation, LayerOp, LayerSpec, NetworkSpec, PoolOp
+
+
+class ConvUnit(nn.Module):
+    """One layer: convolution with batch normalisation (the logits: with a bias instead), or pooling as a layer.
+
+    Input [N, G*C, H, W]; the activation follows the residual add; then fused pooling and channel shuffle.
+    """
+
+    def __init__(self, spec: LayerSpec, logits: bool = False):
+        super().__init__()
+        self.spec, shape = spec, spec.shape
+        self.conv, self.norm = None, None
+        if shape.op is LayerOp.MAC and not spec.average:
+            self.conv = nn.Conv2d(shape.g * shape.c, spec.out_channels, (shape.r, shape.s), stride=shape.stride,
+                                  groups=shape.g, bias=logits)
+            nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+            self.norm = None if logits else nn.BatchNorm2d(spec.out_channels)
+            if logits:
+                nn.init.zeros_(self.conv.bias)
+            elif spec.residual:
+                nn.init.zeros_(self.norm.weight)  # a residual block starts as the identity: every path trains sooner
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """The layer's output tensor [N, channels, P / window, Q / window]."""
+        return self.finish(self.pre_pool(x, residual))
+
+    def pre_pool(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Output before fused pooling and channel shuffle: what requantisation produces."""
+        y = self._reduce(_pad(x, self.spec))
+        if self.norm is not None:
+            y = self.norm(y)
+        if residual is not None:
+            y = y + residual
+        if self.spec.activation is Activation.NONE:
+            return y
+        return F.relu(y) if self.spec.activation is Activation.RELU else F.relu6(y)
+
+    def _reduce(self, x):
+        if self.conv is not None:
+            return self.conv(x)
+        kernel, stride = (self.spec.shape.r, self.spec.shape.s), self.spec.shape.stride
+        return F.avg_pool2d(x, kernel, stride) if self.spec.average else F.max_pool2d(x, kernel, stride)
+
+    def finish(self, y: Tensor) -> Tensor:
+        """Fused pooling and channel shuffle."""
+        if self.spec.pool:
+            pool = F.max_pool2d if self.spec.pool.op is PoolOp.MAX else F.avg_pool2d
+            y = pool(y, self.spec.pool.window)
+        n = self.spec.shuffle_groups
+        return y if n == 1 else y.unflatten(1, (n, -1)).transpose(1, 2).flatten(1, 2)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight [G*K, C, R, S] and bias [G*K], float64, with batch normalisation folded in (evaluation statistics)."""
+        with torch.no_grad():
+            if self.conv is None:
+                shape = self.spec.shape
+                return torch.ones(shape.g, 1, shape.r, shape.s, dtype=torch.float64), torch.zeros(shape.g, dtype=torch.float64)
+            weight = self.conv.weight.double()
+            if self.norm is None:
+                return weight, self.conv.bias.double()
+            scale = self.norm.weight.double() / torch.sqrt(self.norm.running_var.double() + self.norm.eps)
+            bias = self.norm.bias.double() - self.norm.running_mean.double() * scale
+            return weight * scale[:, None, None, None], bias
+
+
+def _pad(x: Tensor, spec: LayerSpec) -> Tensor:
+    """Zero padding: `pad` at the top and left, at the bottom and right what p and q ask (negative: cropped)."""
+    s = spec.shape
+    right, bottom = (s.q - 1) * s.stride + s.s - s.pad - s.w, (s.p - 1) * s.stride + s.r - s.pad - s.h
+    return F.pad(x, (s.pad, right, s.pad, bottom)) if (s.pad, right, bottom) != (0, 0, 0) else x
+
+
+class LayerGraph(nn.Module):
+    """Units of consecutive layers, keyed by layer name."""
+
+    def __init__(self, layers: Sequence[LayerSpec], logits: str | None = None):
+        super().__init__()
+        self.units = nn.ModuleDict({layer.name: ConvUnit(layer, layer.name == logits) for layer in layers})
+
+    def run(self, tensors: dict[str, Tensor]) -> Tensor | None:
+        """Run every unit on the named tensors, adding each output to them; the last output, None without units."""
+        y = None
+        for name, unit in self.units.items():
+            residual = tensors[unit.spec.residual] if unit.spec.residual else None
+            y = tensors[name] = unit(tensors[unit.spec.source], residual)
+        return y
+
+
+class NetworkModule(LayerGraph):
+    """A trainable network made from its record; images [N, C, H, W] to logits [N, classes]."""
+
+    def __init__(self, network: NetworkSpec):
+        super().__init__(network.layers, network.layers[-1].name)
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes]."""
+        return self.run({"input": images}).flatten(1)
+
+    def trace(self, images: Tensor) -> dict[str, Tensor]:
+        """Every layer's output before fused pooling and shuffle (what requantisation has to represent)."""
+        tensors, outputs = {"input": images}, {}
+        with torch.no_grad():
+            for name, unit in self.units.items():
+                residual = tensors[unit.spec.residual] if unit.spec.residual else None
+                outputs[name] = unit.pre_pool(tensors[unit.spec.source], residual)
+                tensors[name] = unit.finish(outputs[name])
+        return outputs
+
+    def folded(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Folded weight and bias of every layer; see ConvUnit.folded."""
+        return {name: unit.folded() for name, unit in self.units.items()}
+
+    def inherit(self, graphs: Iterable[LayerGraph]) -> None:
+        """Copy the parameters and statistics of the units of `graphs` that bear the name of one of this network."""
+        for graph in graphs:
+            for name, unit in graph.units.items():
+                if name in self.units:
+                    self.units[name].load_state_dict(unit.state_dict())
+
+
+def make_module(network: NetworkSpec, seed: int) -> NetworkModule:
+    """A network with random weights that depend on `seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NetworkModule(network)
+
+
+def build_network(macro: Macro, choice: Sequence[str], seed: int, supernet=None) -> NetworkModule:
+    """The derived network of `choice`; with `supernet` it inherits the weights of the chosen path."""
+    module = make_module(expand(macro, choice), seed)
+    if supernet is not None:
+        module.inherit(supernet.path(choice))
+    return module

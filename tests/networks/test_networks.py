@@ -1,0 +1,177 @@
+"""Network spaces: macro-architectures, blocks, supernet, derived networks."""
+
+import pytest
+import torch
+
+from dna_asic.errors import SpecError
+from dna_asic.networks import (SuperNet, build_network, candidate_layers, expand, fixed_layers, load_macro,
+                               make_module, nasaic_resnet9)
+from dna_asic.spec.layer import LayerOp
+from dna_asic.spec.record import from_plain, to_plain
+
+DIGITS = load_macro("digits")
+CHOICE = ["skip", "k3_e1", "k5_e6", "k3_e1_g2", "k5_e3", "k5_e1_g2"]
+YAML = """name: toy
+input: {channels: 1, height: 8, width: 8}
+stem: {channels: 4, kernel: 3, stride: 1}
+stages:
+  - {channels: 4, layers: 1, stride: 2}
+head_channels: 8
+classes: 3
+"""
+
+
+@pytest.mark.parametrize("name, blocks, feature", [("digits", 6, (4, 4)), ("cifar10", 22, (4, 4)), ("imagenet", 22, (7, 7))])
+def test_macro_bundled(name, blocks, feature):
+    macro = load_macro(name)
+    assert len(macro.places) == blocks and macro.feature_hw == feature
+    assert all(options[-1] == "skip" for p in macro.places if (options := macro.options(p)) and p.keeps_shape)
+
+
+def test_macro_space_of_digits():
+    sizes = [len(c.options) for c in DIGITS.space.choices]
+    assert sizes == [9, 9, 8, 9, 9, 9] and DIGITS.space.size == 9**5 * 8
+
+
+def test_macro_fitted():
+    macro = load_macro("cifar10").fitted((1, 28, 28), 4)
+    assert expand(macro, ["k3_e1"] * 22).layers[-1].out_channels == 4
+
+
+@pytest.mark.parametrize("edit, text", [
+    (("stride: 1}", "strid: 1}"), "did you mean 'stride'"),
+    (("classes: 3", "classes: 0"), "classes must be at least 1, not 0"),
+    (("kernel: 3", "kernel: 4"), "stem.kernel must be odd"),
+    (("height: 8", "height: 80"), "last feature map is 40x4"),
+    (("classes: 3", "classes: 3\ncandidates: [k3_e1, k4_e1]"), "not 'k4_e1'"),
+    (("classes: 3", "classes: 3\ncandidates: [k3_e1_g3]"), "divisible by 3, not 4"),
+    (("classes: 3", "classes: 3\nclasses: 4"), "stands twice"),
+    (("  - {channels: 4, layers: 1, stride: 2}", "  []"), "stages must not be empty"),
+])
+def test_macro_wrong_file(tmp_path, edit, text):
+    path = tmp_path / "toy.yaml"
+    path.write_text(YAML)
+    load_macro(path)
+    path.write_text(YAML.replace(*edit))
+    with pytest.raises(SpecError, match=text):
+        load_macro(path)
+
+
+def test_macro_wrong_name():
+    with pytest.raises(SpecError, match="'digitz' is not known; use cifar10, digits"):
+        load_macro("digitz")
+
+
+def test_expand_hand_computed():
+    network = expand(DIGITS, CHOICE)
+    names = [layer.name for layer in network.layers]
+    assert names[:3] == ["stem", "block1_depthwise", "block1_project"] and names[-3:] == ["head", "pool", "fc"]
+    by_name = {layer.name: layer for layer in network.layers}
+    project = by_name["block1_project"]
+    assert project.residual == "stem" and project.shape.macs == 16 * 16 * 64
+    wide = by_name["block2_depthwise"].shape
+    assert (wide.g, wide.p, wide.q, wide.r, wide.stride, wide.pad) == (96, 4, 4, 5, 2, 2)
+    assert by_name["block2_project"].residual is None
+    grouped = by_name["block3_expand"]
+    assert grouped.shuffle_groups == 2 and grouped.shape.g == 2 and grouped.shape.k == 16
+    assert by_name["pool"].average and by_name["pool"].shape.r == 4
+    assert network.layers[0].shape.macs == 16 * 9 * 64
+
+
+def test_expand_survives_plain_data():
+    network = expand(DIGITS, CHOICE)
+    assert from_plain(type(network), to_plain(network), "network") == network
+
+
+@pytest.mark.parametrize("choice, text", [
+    (CHOICE[:-1], "needs 6 candidates"),
+    (["k3_e1"] * 2 + ["skip"] + ["k3_e1"] * 3, "'block2' must be one of"),
+    (["k3_e2"] + CHOICE[1:], "did you mean"),
+])
+def test_expand_wrong_choice(choice, text):
+    with pytest.raises(SpecError, match=text):
+        expand(DIGITS, choice)
+
+
+def test_candidate_layers_agree_with_expand():
+    candidates = candidate_layers(DIGITS)
+    for column in range(8):
+        choice = [DIGITS.options(p)[column] for p in DIGITS.places]
+        layers = [c[column] for c in candidates]
+        flat = fixed_layers(DIGITS)[:1] + sum(layers, ()) + fixed_layers(DIGITS)[1:]
+        assert flat == expand(DIGITS, choice).layers
+    assert candidates[0][8] == () and len(candidates[2]) == 8
+
+
+def test_module_matches_spec_shapes():
+    module = build_network(DIGITS, CHOICE, 0)
+    x = torch.rand(3, 1, 8, 8)
+    assert module(x).shape == (3, 10)
+    for layer in module.network.layers:
+        y = module.eval().trace(x)[layer.name]
+        assert y.shape == (3, layer.out_channels, layer.shape.p, layer.shape.q)
+
+
+def test_module_is_seeded():
+    a, b, c = (build_network(DIGITS, CHOICE, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["units.stem.conv.weight"], c["units.stem.conv.weight"])
+
+
+def test_module_shuffle_is_shufflenets():
+    module = build_network(DIGITS, ["k3_e1_g2"] * 6, 0)
+    unit = module.units["block0_expand"]
+    y = torch.arange(16.0).reshape(1, 16, 1, 1)
+    out = unit.finish(y).flatten().tolist()
+    assert out == [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]
+    assert all(out[j * 2 + i] == i * 8 + j for i in range(2) for j in range(8))
+
+
+def test_supernet_path_equals_derived_network():
+    supernet = SuperNet(DIGITS, 0)
+    for parameter in supernet.weight_parameters:
+        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
+    derived = build_network(DIGITS, CHOICE, 5, supernet).eval()
+    gates = torch.zeros(6, 9)
+    for i, label in enumerate(CHOICE):
+        gates[i, supernet.options[i].index(label)] = 1
+    x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(supernet.eval()(x, gates), derived(x))
+    torch.testing.assert_close(supernet(x, gates, backward_paths=2), derived(x))
+
+
+def test_supernet_gates_are_one_hot_and_valid():
+    supernet, generator = SuperNet(DIGITS, 0), torch.Generator().manual_seed(0)
+    for _ in range(50):
+        gates = supernet.sample_gates(5.0, generator)
+        assert torch.allclose(gates.sum(1), torch.ones(6)) and torch.equal(gates.detach().round().amax(1), torch.ones(6))
+        assert gates[2, 8].item() == 0
+    gates.square().sum().backward()
+    assert torch.isfinite(supernet.alpha.grad).all() and supernet.alpha.grad.abs().sum() > 0
+
+
+def test_supernet_second_path_gets_gradient():
+    supernet, x = SuperNet(DIGITS, 0), torch.rand(4, 1, 8, 8)
+    counts = []
+    for paths in (1, 2):
+        gates = supernet.sample_gates(1.0, torch.Generator().manual_seed(1)).detach().requires_grad_()
+        supernet(x, gates, paths).square().sum().backward()
+        counts.append(int((gates.grad != 0).sum(1).max()))
+    assert counts == [1, 2]
+
+
+def test_resnet9_of_nasaic():
+    network = nasaic_resnet9(32, [(64, 1), (128, 0), (256, 2)])
+    assert [layer.name for layer in network.layers] == [
+        "stem", "block0", "block0_skip0", "block1", "block2", "block2_skip0", "block2_skip1", "pool", "fc"]
+    pool = network.layers[-2]
+    assert pool.shape.op is LayerOp.MAX and (pool.shape.r, pool.shape.g) == (4, 256)
+    assert network.layers[0].shape.macs == 3 * 32 * 9 * 32 * 32
+    assert make_module(network, 0)(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_resnet9_wrong_sizes():
+    with pytest.raises(SpecError, match="filters must be at least 1"):
+        nasaic_resnet9(0, [(64, 1)])
+    with pytest.raises(SpecError, match="halve 8x8 to nothing"):
+        nasaic_resnet9(8, [(8, 0)] * 4, input_shape=(3, 8, 8))
