@@ -6,9 +6,9 @@ its port group may happen. Each constant is proven by a test that counts cycles 
 
 from dna_asic.spec.accelerator import ChunkConfig, Reduction
 
-FILL_CYCLES = 3  # address, buffer read, register-file write
+FILL_CYCLES = 2  # buffer read, delivery register (the register-file write is the beat itself)
 PE_CYCLES = 3  # operand, product and accumulator registers: a psum is final this long after its last MAC issues
-DRAIN_CYCLES = 4  # select, buffer read, add, buffer write
+DRAIN_CYCLES = 1  # sum register, before the buffer write
 CORE_CYCLES = 2  # start of a DRAM tile's schedule to its first fill, and its end to done
 DMA_JOB_CYCLES = 2  # job set-up of a read; the memory's latency comes on top
 STORE_CYCLES = 8  # buffer read, bias, multiply, round, add, clamp, pack
@@ -40,5 +40,5 @@ def fill_latency(chunk: ChunkConfig) -> int:
 def drain_latency(chunk: ChunkConfig) -> int:
     """Cycles of an O drain beyond its beats: the pipeline runs empty, then the tree or chain, then the buffer."""
     extent = reduction_extent(chunk)
-    depth = tree_depth(extent) if chunk.reduction is Reduction.TREE else extent
+    depth = tree_depth(extent) if chunk.reduction is Reduction.TREE else extent - 1
     return PE_CYCLES + depth + DRAIN_CYCLES
