@@ -1,0 +1,146 @@
+"""DNS: the differentiable search of the network; the joint loop calls it step by step."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dna_asic.errors import SpecError
+from dna_asic.networks import Macro, SuperNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnsSettings:
+    """Weights by SGD with a cosine over `epochs`; alpha by Adam; temperature decays geometrically per epoch.
+
+    The defaults suit a small dataset and a search of minutes. DNA's authors search CIFAR for 90 epochs with weight
+    rate 0.025, arch rate 3e-4, temperature 5 and decay 0.975 in later work.
+    """
+
+    epochs: int = 30
+    weight_rate: float = 0.2
+    weight_rate_end: float = 0.002
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    gradient_limit: float = 5.0
+    arch_rate: float = 0.03
+    temperature: float = 5.0
+    temperature_decay: float = 0.9
+    backward_paths: int = 2
+
+
+class ArchLosses(NamedTuple):
+    """Of one architecture step: cross-entropy, hardware cost of the sampled path (unit of hw_cost), their sum."""
+
+    task: float
+    hardware: float
+    total: float
+
+
+class NetworkSearch:
+    """A supernet with its optimisers, temperature and random generator; everything depends on `seed` alone.
+
+    A batch is (images [N, C, H, W], labels [N]): of the training set for weights, of the validation set for alpha.
+    """
+
+    def __init__(self, macro: Macro, settings: DnsSettings, seed: int):
+        self.macro, self.settings, self.epoch = macro, settings, 0
+        self.supernet = SuperNet(macro, seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self._weights = torch.optim.SGD(self.supernet.weight_parameters, settings.weight_rate,
+                                        momentum=settings.momentum, weight_decay=settings.weight_decay)
+        self._arch = torch.optim.Adam([self.supernet.alpha], settings.arch_rate, betas=(0.5, 0.999))
+
+    @property
+    def temperature(self) -> float:
+        """Gumbel-Softmax temperature of this epoch."""
+        return self.settings.temperature * self.settings.temperature_decay ** self.epoch
+
+    @property
+    def options(self) -> list[tuple[str, ...]]:
+        """Candidates per searched layer, in the order of alpha's columns."""
+        return self.supernet.options
+
+    def probabilities(self) -> Tensor:
+        """softmax(alpha) [layers, candidates], without gradient; 0 where a layer has no such candidate."""
+        return torch.softmax(self.supernet.logits().detach(), dim=1)
+
+    def train_weights_step(self, batch: tuple[Tensor, Tensor]) -> float:
+        """One SGD step of the weights on one sampled path; its cross-entropy."""
+        images, labels = batch
+        self.supernet.train()
+        gates = self._gates().detach()
+        loss = F.cross_entropy(self.supernet(images, gates), labels)
+        self._weights.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.supernet.weight_parameters, self.settings.gradient_limit)
+        self._weights.step()
+        return loss.item()
+
+    def arch_step(self, batch: tuple[Tensor, Tensor], hw_cost: Tensor, lam: float) -> ArchLosses:
+        """One Adam step of alpha on task + lam * sum(gates * hw_cost) of one hard Gumbel sample.
+
+        hw_cost: [layers, candidates], any unit, no gradient; entries of candidates that a layer lacks are not read.
+        """
+        images, labels = batch
+        self.supernet.train()
+        gates = self._gates()
+        task = F.cross_entropy(self.supernet(images, gates, self.settings.backward_paths), labels)
+        hardware = (gates * self._checked(hw_cost)).sum()
+        total = task + lam * hardware
+        (self.supernet.alpha.grad,) = torch.autograd.grad(total, [self.supernet.alpha])
+        self._arch.step()
+        return ArchLosses(task.item(), hardware.item(), total.item())
+
+    def _gates(self) -> Tensor:
+        return self.supernet.sample_gates(self.temperature, self.generator)
+
+    def _checked(self, hw_cost: Tensor) -> Tensor:
+        valid = self.supernet.valid
+        if hw_cost.shape != valid.shape or not torch.isfinite(hw_cost[valid]).all():
+            raise SpecError(f"hw_cost must be finite numbers [{valid.shape[0]}, {valid.shape[1]}], not "
+                            f"{list(hw_cost.shape)} or with infinities; price every candidate.")
+        return torch.where(valid, hw_cost.detach(), torch.zeros_like(hw_cost)).float()
+
+    def sample(self) -> list[str]:
+        """Candidates of one hard Gumbel sample."""
+        return self._labels(self._gates().argmax(dim=1))
+
+    def derive(self) -> list[str]:
+        """The likeliest candidate of each layer."""
+        return self._labels(self.supernet.logits().argmax(dim=1))
+
+    def _labels(self, indices: Tensor) -> list[str]:
+        return [options[i] for options, i in zip(self.options, indices.tolist(), strict=True)]
+
+    def entropy(self) -> float:
+        """Mean entropy of softmax(alpha) over the layers, in nats: log(candidates) at the start, 0 when decided."""
+        return float(torch.special.entr(self.probabilities()).sum(dim=1).mean())
+
+    def anneal(self) -> None:
+        """End an epoch: lower the temperature and the rate of the weights."""
+        s = self.settings
+        self.epoch += 1
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.epoch / s.epochs)))
+        for group in self._weights.param_groups:
+            group["lr"] = s.weight_rate_end + (s.weight_rate - s.weight_rate_end) * cosine
+
+    def state_dict(self) -> dict:
+        """Everything that a later `load_state_dict` needs to go on as if never stopped; tensors and numbers only."""
+        return {"supernet": self.supernet.state_dict(), "weights": self._weights.state_dict(),
+                "arch": self._arch.state_dict(), "epoch": self.epoch, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take up a `state_dict`; raises SpecError if it is of another macro-architecture or damaged."""
+        try:
+            self.supernet.load_state_dict(state["supernet"])
+            self._weights.load_state_dict(state["weights"])
+            self._arch.load_state_dict(state["arch"])
+            self.epoch = state["epoch"]
+            self.generator.set_state(state["generator"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise SpecError(f"Checkpoint does not fit macro '{self.macro.name}': {error}; "
+                            f"start the search anew.") from error

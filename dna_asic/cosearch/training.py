@@ -1,0 +1,91 @@
+"""Training and judging of one network."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dna_asic.data import DatasetSplits
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """SGD with Nesterov momentum, one linear warm-up epoch, then a cosine to zero. Rates per step."""
+
+    batch: int = 64
+    rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.05
+    gradient_limit: float = 5.0
+
+
+def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: int,
+                  progress: Callable[[int, float], None] | None = None,
+                  settings: TrainSettings = TrainSettings()) -> nn.Module:
+    """Train `module` in place on splits.train and leave it in evaluation mode.
+
+    `progress(epoch, mean_loss)` is called after each epoch. The order of images and the augmentation depend on
+    `seed` alone.
+    """
+    images, labels = splits.train
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(module.parameters(), settings.rate, momentum=settings.momentum, nesterov=True,
+                                weight_decay=settings.weight_decay)
+    steps = math.ceil(len(labels) / settings.batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: _rate(i, steps, epochs * steps))
+    for epoch in range(epochs):
+        module.train()
+        losses = []
+        for index in batches(len(labels), settings.batch, generator):
+            x = augment(images[index], generator, mirror=splits.name != "digits")
+            loss = F.cross_entropy(module(x), labels[index], label_smoothing=settings.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_limit)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        if progress:
+            progress(epoch, sum(losses) / len(losses))
+    return module.eval()
+
+
+def _rate(step: int, warmup: int, total: int) -> float:
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def batches(count: int, batch: int, generator: torch.Generator) -> list[Tensor]:
+    """A random order of `count` images cut into batches; a last batch of one image joins the one before it."""
+    parts = list(torch.randperm(count, generator=generator).split(batch))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def augment(images: Tensor, generator: torch.Generator, *, mirror: bool) -> Tensor:
+    """Shift each image by up to an eighth of its size, filled from its edge; `mirror` flips half of them."""
+    n, c, h, w = images.shape
+    reach = max(1, min(h, w) // 8)
+    padded = F.pad(images, (reach,) * 4, mode="replicate")
+    dy, dx = torch.randint(2 * reach + 1, (2, n), generator=generator)
+    rows, cols = dy[:, None] + torch.arange(h), dx[:, None] + torch.arange(w)
+    if mirror:
+        flip = torch.rand(n, generator=generator) < 0.5
+        cols = torch.where(flip[:, None], cols.flip(1), cols)
+    item, channel = torch.arange(n)[:, None, None, None], torch.arange(c)[None, :, None, None]
+    return padded[item, channel, rows[:, None, :, None], cols[:, None, None, :]]
+
+
+def evaluate(module: nn.Module, images: Tensor, labels: Tensor, batch: int = 256) -> float:
+    """Share of right answers of the float network in evaluation mode."""
+    module.eval()
+    with torch.no_grad():
+        parts = zip(images.split(batch), labels.split(batch), strict=True)
+        right = [(module(x).argmax(1) == y).sum() for x, y in parts]
+    return int(torch.stack(right).sum()) / len(labels)

@@ -1,0 +1,142 @@
+"""The network search and the training of one network."""
+
+import pytest
+import torch
+
+from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
+from dna_asic.cosearch.training import TrainSettings, augment, batches, evaluate, train_network
+from dna_asic.data import DatasetSplits, Subset
+from dna_asic.errors import SpecError
+from dna_asic.networks import build_network, load_macro
+
+MACRO = load_macro("digits")
+
+
+def toy(count=24, seed=0):
+    """Images whose class is the bright quadrant."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 4
+    images = torch.rand(count, 1, 8, 8, generator=generator) * 0.2
+    for i, label in enumerate(labels.tolist()):
+        images[i, 0, 4 * (label // 2):4 * (label // 2) + 4, 4 * (label % 2):4 * (label % 2) + 4] += 0.8
+    return Subset(images, labels)
+
+
+def make(seed=0, **settings):
+    return NetworkSearch(MACRO, DnsSettings(epochs=4, **settings), seed)
+
+
+def steps(search, count, hw_cost=None, lam=0.0):
+    batch, cost = toy(), torch.zeros(6, 9) if hw_cost is None else hw_cost
+    losses = []
+    for _ in range(count):
+        losses.append((search.train_weights_step(batch), *search.arch_step(batch, cost, lam)))
+    return losses
+
+
+def test_search_is_seeded():
+    assert steps(make(3), 3) == steps(make(3), 3)
+    assert steps(make(3), 2) != steps(make(4), 2)
+
+
+def test_search_steps_touch_only_their_parameters():
+    search = make()
+    alpha = search.supernet.alpha.detach().clone()
+    search.train_weights_step(toy())
+    assert torch.equal(alpha, search.supernet.alpha)
+    weights = [p.detach().clone() for p in search.supernet.weight_parameters]
+    search.arch_step(toy(), torch.ones(6, 9), 1.0)
+    assert not torch.equal(alpha, search.supernet.alpha)
+    assert all(torch.equal(a, b) for a, b in zip(weights, search.supernet.weight_parameters, strict=True))
+
+
+def test_search_follows_hardware_cost():
+    search = make(arch_rate=0.3)
+    cost = torch.ones(6, 9)
+    cost[:, 4] = 0.0
+    before = search.entropy()
+    losses = steps(search, 30, cost, lam=50.0)
+    assert search.derive() == ["k5_e3"] * 6
+    assert search.entropy() < before and losses[-1][2] < losses[0][2]
+
+
+def test_search_follows_the_task():
+    search = make(arch_rate=0.1)
+    before = search.probabilities()
+    steps(search, 4)
+    assert (search.probabilities() - before).abs().max() > 0.01
+
+
+def test_search_losses_add_up():
+    *_, (_, task, hardware, total) = steps(make(), 1, torch.full((6, 9), 2.0), lam=0.5)
+    assert hardware == pytest.approx(12.0) and total == pytest.approx(task + 0.5 * hardware, rel=1e-6)
+
+
+def test_search_masks_impossible_candidates():
+    search = make()
+    cost = torch.ones(6, 9)
+    cost[2, 8] = torch.nan  # block2 changes shape: it has no skip
+    search.arch_step(toy(), cost, 1.0)
+    assert search.probabilities()[2, 8] == 0 and torch.isfinite(search.supernet.alpha[:, :8]).all()
+    assert all(search.sample()[2] != "skip" for _ in range(20))
+
+
+def test_search_entropy_and_temperature():
+    search = make(temperature=4.0, temperature_decay=0.5)
+    assert search.entropy() == pytest.approx((5 * torch.log(torch.tensor(9.0)) + torch.log(torch.tensor(8.0))) / 6)
+    search.anneal()
+    assert search.temperature == 2.0
+
+
+def test_search_checkpoint_resumes_exactly(tmp_path):
+    whole = make()
+    steps(whole, 2)
+    whole.anneal()
+    torch.save(whole.state_dict(), tmp_path / "search.pt")
+    expected = steps(whole, 2)
+    again = make(seed=9)
+    again.load_state_dict(torch.load(tmp_path / "search.pt", weights_only=True))
+    assert steps(again, 2) == expected and again.temperature == whole.temperature
+
+
+def test_search_wrong_checkpoint():
+    with pytest.raises(SpecError, match="Checkpoint does not fit macro 'digits'"):
+        make().load_state_dict({"supernet": {}})
+
+
+@pytest.mark.parametrize("cost", [torch.zeros(5, 9), torch.full((6, 9), torch.inf)])
+def test_search_wrong_hw_cost(cost):
+    with pytest.raises(SpecError, match=r"hw_cost must be finite numbers \[6, 9\]"):
+        make().arch_step(toy(), cost, 1.0)
+
+
+def test_training_learns_and_is_seeded():
+    splits = DatasetSplits(name="digits", num_classes=4, train=toy(64), val=toy(16, 1), test=toy(16, 2))
+    states, seen = [], []
+    for _ in range(2):
+        module = build_network(MACRO.fitted((1, 8, 8), 4), ["k3_e1"] * 6, 0)
+        train_network(module, splits, 6, 0, progress=lambda epoch, loss: seen.append((epoch, loss)),
+                      settings=TrainSettings(batch=16))
+        states.append(module.state_dict())
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+    assert evaluate(module, *splits.test) == 1.0 and not module.training
+    assert [e for e, _ in seen] == [*range(6)] * 2 and seen[5][1] < seen[0][1]
+
+
+def test_batches_cover_and_leave_no_single_image():
+    parts = batches(33, 16, torch.Generator().manual_seed(0))
+    assert [len(p) for p in parts] == [16, 17] and sorted(torch.cat(parts).tolist()) == list(range(33))
+
+
+def test_augment_shifts_by_one_pixel():
+    image = torch.arange(64.0).reshape(1, 1, 8, 8)
+    out = augment(image.repeat(200, 1, 1, 1), torch.Generator().manual_seed(0), mirror=False)
+    centres = set(out[:, 0, 4, 4].tolist())
+    assert out.shape == (200, 1, 8, 8) and centres == {float(8 * y + x) for y in (3, 4, 5) for x in (3, 4, 5)}
+
+
+def test_augment_mirrors_half():
+    image = torch.arange(8.0).expand(400, 1, 8, 8)
+    out = augment(image, torch.Generator().manual_seed(0), mirror=True)
+    flipped = (out[:, 0, 0, 0] > out[:, 0, 0, 7]).float().mean()
+    assert 0.4 < flipped < 0.6
