@@ -63,8 +63,8 @@ def split_dataset(name: str, images: np.ndarray, labels: np.ndarray, seed: int,
     """Split arrays [N, C, H, W] and [N] into train, val and test; `test` given apart is kept as it is."""
     shares = (VAL_FRACTION,) if test else (VAL_FRACTION, TEST_FRACTION)
     train, *held = stratified_split(labels, shares, seed)
-    parts = [(images[index], labels[index]) for index in (train, *held)]
-    parts = [Subset(torch.from_numpy(x.copy()), torch.from_numpy(y.copy())) for x, y in (*parts, *([test] if test else []))]
+    arrays = [(images[index], labels[index]) for index in (train, *held)] + ([test] if test else [])
+    parts = [Subset(torch.from_numpy(x.copy()), torch.from_numpy(y.copy())) for x, y in arrays]
     return DatasetSplits(name=name, num_classes=int(labels.max()) + 1, train=parts[0], val=parts[1], test=parts[2])
 
 

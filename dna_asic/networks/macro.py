@@ -106,7 +106,8 @@ class Macro:
         records = {"input": self.input, "stem": self.stem} | {f"stages[{i}]": s for i, s in enumerate(self.stages)}
         sizes = {f"{where}.{key}": value for where, record in records.items()
                  for key, value in dataclasses.asdict(record).items()}
-        small = {k: v for k, v in (sizes | {"head_channels": self.head_channels, "classes": self.classes}).items() if v < 1}
+        sizes |= {"head_channels": self.head_channels, "classes": self.classes}
+        small = {key: value for key, value in sizes.items() if value < 1}
         yield from (f"{key} must be at least 1, not {value}." for key, value in small.items())
         if not self.stages:
             yield "stages must not be empty; add one."

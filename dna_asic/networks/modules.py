@@ -61,14 +61,14 @@ class ConvUnit(nn.Module):
         return y if n == 1 else y.unflatten(1, (n, -1)).transpose(1, 2).flatten(1, 2)
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight [G*K, C, R, S] and bias [G*K], float64, with batch normalisation folded in (evaluation statistics)."""
+        """Weight [G*K, C, R, S] and bias [G*K], float64, batch normalisation folded in by evaluation statistics."""
         with torch.no_grad():
             if self.conv is None:
-                shape = self.spec.shape
-                return torch.ones(shape.g, 1, shape.r, shape.s, dtype=torch.float64), torch.zeros(shape.g, dtype=torch.float64)
-            weight = self.conv.weight.double()
+                s = self.spec.shape
+                return torch.ones(s.g, 1, s.r, s.s).double(), torch.zeros(s.g).double()
+            weight = self.conv.weight.detach().double()
             if self.norm is None:
-                return weight, self.conv.bias.double()
+                return weight, self.conv.bias.detach().double()
             scale = self.norm.weight.double() / torch.sqrt(self.norm.running_var.double() + self.norm.eps)
             bias = self.norm.bias.double() - self.norm.running_mean.double() * scale
             return weight * scale[:, None, None, None], bias

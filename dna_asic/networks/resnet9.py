@@ -12,7 +12,7 @@ _HALVE = PoolSpec(op=PoolOp.MAX, window=2)
 def nasaic_resnet9(stem: int, blocks: Sequence[tuple[int, int]], *, input_shape: tuple[int, int, int] = (3, 32, 32),
                    classes: int = 10) -> NetworkSpec:
     """3 x 3 stem; per block a 3 x 3 convolution with 2 x 2 max pooling, then `skip layers` 3 x 3 convolutions around
-    which a residual runs; global max pooling; fully connected.
+    which a residual runs (its ReLU follows the add); global max pooling; fully connected.
 
     Raises SpecError for counts below 1 (skip layers: 0) and an image that the pooling of the blocks would vanish.
     """
@@ -25,7 +25,8 @@ def nasaic_resnet9(stem: int, blocks: Sequence[tuple[int, int]], *, input_shape:
     relu = Activation.RELU
     layers, c = [conv("stem", "input", channels, stem, (h, w), kernel=3, activation=relu)], stem
     for i, (filters, skips) in enumerate(blocks):
-        entry = conv(f"block{i}", layers[-1].name, c, filters, layers[-1].out_hw, kernel=3, activation=relu, pool=_HALVE)
+        entry = conv(f"block{i}", layers[-1].name, c, filters, layers[-1].out_hw, kernel=3, activation=relu,
+                     pool=_HALVE)
         layers.append(entry)
         for j in range(skips):
             layers.append(conv(f"block{i}_skip{j}", layers[-1].name, filters, filters, entry.out_hw, kernel=3,

@@ -21,7 +21,8 @@ classes: 3
 """
 
 
-@pytest.mark.parametrize("name, blocks, feature", [("digits", 6, (4, 4)), ("cifar10", 22, (4, 4)), ("imagenet", 22, (7, 7))])
+@pytest.mark.parametrize("name, blocks, feature", [
+    ("digits", 6, (4, 4)), ("cifar10", 22, (4, 4)), ("imagenet", 22, (7, 7))])
 def test_macro_bundled(name, blocks, feature):
     macro = load_macro(name)
     assert len(macro.places) == blocks and macro.feature_hw == feature
@@ -144,7 +145,8 @@ def test_supernet_gates_are_one_hot_and_valid():
     supernet, generator = SuperNet(DIGITS, 0), torch.Generator().manual_seed(0)
     for _ in range(50):
         gates = supernet.sample_gates(5.0, generator)
-        assert torch.allclose(gates.sum(1), torch.ones(6)) and torch.equal(gates.detach().round().amax(1), torch.ones(6))
+        assert torch.allclose(gates.sum(1), torch.ones(6))
+        assert torch.equal(gates.detach().round().amax(1), torch.ones(6))
         assert gates[2, 8].item() == 0
     gates.square().sum().backward()
     assert torch.isfinite(supernet.alpha.grad).all() and supernet.alpha.grad.abs().sum() > 0
