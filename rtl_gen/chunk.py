@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig
 from dna_asic.spec.dims import Operand
 from rtl_gen.buffer import BankedBuffer, PsumBuffer, address_bits
-from rtl_gen.fields import InstructionLayout
+from rtl_gen.fields import InstructionLayout, connect_fields
 from rtl_gen.noc import InputFill, OutputDrain, WeightFill
 from rtl_gen.pe_array import PEArray, mask, root_grid
 from rtl_gen.sequencer import ArraySequencer
@@ -68,7 +68,7 @@ class ChunkCore(wiring.Component):
                      self.done.eq(sequencer.done), drain.tile_first.eq(sequencer.o_tile_first),
                      drain.col_used.eq(col_used), array.op_max.eq(instruction.op_max)]
         for part in (sequencer, weight_fill, input_fill, drain):
-            m.d.comb += part.instruction.eq(instruction)
+            connect_fields(m, part.instruction, instruction)
         for part in (array, weight_fill, input_fill):
             m.d.comb += [part.row_used.eq(row_used), part.col_used.eq(col_used)]
         for x, part in (("w", weight_fill), ("i", input_fill), ("o", drain)):

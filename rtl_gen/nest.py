@@ -1,6 +1,6 @@
 """A loop nest as an odometer with address registers."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -42,24 +42,31 @@ class Nest(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        movable = [(self.index[i] != self.last_index[i]) & (self.ignore_below <= i) for i in range(self.loops)]
-        chosen = Cat(movable)  # lowest movable loop: the class
-        m.d.comb += self.class_.eq(self.loops)
-        for i in reversed(range(self.loops)):
-            with m.If(movable[i]):
+        movable, moves, lower_done = [], [], []  # per loop: can increment; increments; no lower loop increments
+        for i in range(self.loops):
+            movable.append((self.index[i] != self.last_index[i]) & (self.ignore_below <= i))
+            lower_done.append(Signal(name=f"lower_done_{i}"))
+            m.d.comb += lower_done[i].eq(~Cat(movable[:i]).any() if i else 1)
+            moves.append(Signal(name=f"moves_{i}"))
+            m.d.comb += moves[i].eq(movable[i] & lower_done[i])
+        m.d.comb += [self.class_.eq(self.loops), self.last.eq(~Cat(movable).any())]
+        for i in range(self.loops):
+            with m.If(moves[i]):
                 m.d.comb += self.class_.eq(i)
-        m.d.comb += self.last.eq(~chosen.any())
-        restart = self.load | (self.step & self.last)
+        restart = Signal()
+        m.d.comb += restart.eq(self.load | (self.step & self.last))
         for i in range(self.loops):
             with m.If(restart):
                 m.d.sync += self.index[i].eq(0)
-            with m.Elif(self.step & (self.class_ >= i)):
-                m.d.sync += self.index[i].eq(Mux(self.class_ == i, self.index[i] + 1, 0))
-        for name in self.addresses:
-            address = getattr(self, name)
+            with m.Elif(self.step & lower_done[i]):
+                m.d.sync += self.index[i].eq(Mux(moves[i], self.index[i] + 1, 0))
+        for name, (bits, _) in self.addresses.items():
+            address, jump = getattr(self, name), Signal(signed(bits + 1), name=f"{name}_jump_taken")
+            for i in range(self.loops):
+                with m.If(moves[i]):
+                    m.d.comb += jump.eq(self.jump(name)[i])
             with m.If(restart):
                 m.d.sync += address.eq(getattr(self, f"{name}_start"))
             with m.Elif(self.step):
-                jumps = Array([*self.jump(name), *[0] * ((1 << len(self.class_)) - self.loops)])
-                m.d.sync += address.eq(address + jumps[self.class_])
+                m.d.sync += address.eq(address + jump)
         return m

@@ -7,14 +7,18 @@ from amaranth.lib.wiring import In, Out
 from dna_asic.spec.accelerator import ChunkConfig, Reduction
 from dna_asic.spec.dims import Dim, Operand
 from dna_asic.spec.instruction import I_FILL_LOOPS, O_DRAIN_LOOPS
+from dna_asic.spec.latency import reduction_extent
 from rtl_gen.buffer import address_bits
-from rtl_gen.fields import WIDTHS, InstructionLayout, connect_nest
+from rtl_gen.fields import WIDTHS, connect_nest, layout_of, nest_names
 from rtl_gen.nest import Nest
 from rtl_gen.pe import PSUM_BITS
-from rtl_gen.pe_array import compute_stages, delay, root_grid, tree_extent
+from rtl_gen.pe_array import compute_stages, delay, root_grid
 
-_LANE, _COLUMN, _ROW = 0, 1, 2  # loops of the I fill
-_DRAIN_LANE, _DRAIN_OTHER, _DRAIN_WORD = 0, 1, 2  # loops of the O drain; words from there
+_LANE, _COLUMN, _ROW = range(3)  # inner loops of the I fill
+_DRAIN_LANE, _DRAIN_OTHER, _DRAIN_WORD = range(3)  # loops of the O drain; words from the third on
+_W_FIELDS = ["wf_lane_last", "wf_other_last", "wf_word_last"]
+_I_FIELDS = [*nest_names("if", "a", I_FILL_LOOPS), "box_h", "box_w", "window_h", "window_w"]
+_O_FIELDS = nest_names("od", "a", O_DRAIN_LOOPS)
 
 
 def lane_groups(count: int, width: int, group):
@@ -41,7 +45,7 @@ class WeightFill(wiring.Component):
         self.chunk = chunk
         address = address_bits(chunk.gb_w_bytes // 2 // chunk.n_w)
         super().__init__({
-            "instruction": In(InstructionLayout), "row_used": In(chunk.pe_rows), "col_used": In(chunk.pe_cols),
+            "instruction": In(layout_of(_W_FIELDS)), "row_used": In(chunk.pe_rows), "col_used": In(chunk.pe_cols),
             "start": In(1), "tile": In(address), "idle": Out(1),
             "read_en": Out(1), "read_address": Out(address), "read_data": In(8 * chunk.n_w),
             "w_row": Out(chunk.pe_rows), "w_col": Out(chunk.pe_cols), "w_data": Out(8 * chunk.n_w),
@@ -92,7 +96,7 @@ class InputFill(wiring.Component):
         self.lane_bits = (chunk.n_i - 1).bit_length()
         word = address_bits(chunk.rf_i_words)
         ports = {
-            "instruction": In(InstructionLayout), "row_used": In(chunk.pe_rows), "col_used": In(chunk.pe_cols),
+            "instruction": In(layout_of(_I_FIELDS)), "row_used": In(chunk.pe_rows), "col_used": In(chunk.pe_cols),
             "start": In(1), "tile": In(self.address_bits), "idle": Out(1),
             "read_en": Out(1), "read_address": Out(self.address_bits - self.lane_bits),
             "read_data": In(8 * chunk.n_i),
@@ -165,21 +169,16 @@ class InputFill(wiring.Component):
 
 
 def drain_stages(chunk: ChunkConfig) -> int:
-    """Cycles from reading a psum's first register file to the drained word: the chain, or one."""
-    return tree_or_chain_extent(chunk) if chunk.reduction is Reduction.DRAIN else 1
-
-
-def tree_or_chain_extent(chunk: ChunkConfig) -> int:
-    """PEs joined into one psum."""
-    return chunk.pe_cols if "col" in chunk.reduction_axes else tree_extent(chunk)
+    """Cycles from reading a psum's first register file to the drained word: along the chain, or one."""
+    return reduction_extent(chunk) if chunk.reduction is Reduction.DRAIN else 1
 
 
 class OutputDrain(wiring.Component):
     """Drain of O: n_o words per cycle from the accumulators, through the chain if there is one, into the buffer.
 
     `start` in cycle t - 1 flips at t; the pipeline has run empty `compute_stages` cycles later, then one beat
-    per cycle is read from the register files. `idle` rises one cycle before t + beats + drain_latency, when the last word may be read
-    in the buffer. lanes: n_o words, or lane 0 alone when one PE is in use along the lane axis.
+    per cycle is read from the register files. `idle` rises one cycle before t + beats + drain_latency, when the
+    last word may be read in the buffer. lanes: n_o words, or lane 0 alone when one PE is in use along the lane axis.
     """
 
     def __init__(self, chunk: ChunkConfig):
@@ -188,7 +187,7 @@ class OutputDrain(wiring.Component):
         self.address_bits = address_bits(chunk.gb_o_bytes // 8)
         word = address_bits(chunk.rf_o_words)
         ports = {
-            "instruction": In(InstructionLayout), "col_used": In(chunk.pe_cols),
+            "instruction": In(layout_of(_O_FIELDS)), "col_used": In(chunk.pe_cols),
             "start": In(1), "tile": In(self.address_bits), "tile_first": In(1), "idle": Out(1),
             "read_en": Out(1), "read_address": Out(self.address_bits), "first": Out(1),
             "write_en": Out(1), "write_address": Out(self.address_bits),

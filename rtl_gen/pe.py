@@ -99,8 +99,10 @@ class Accumulator(Unit):
     def body(self):
         m = Module()
         m.submodules.rf_o = rf = RegisterFile(self.words, PSUM_BITS)
-        psum, stored, base, joined = (Signal(signed(PSUM_BITS), name=n) for n in ("psum", "stored", "base", "joined"))
+        psum, stored, base, joined, term = (Signal(signed(PSUM_BITS), name=n)
+                                            for n in ("psum", "stored", "base", "joined", "term_extended"))
         m.d.comb += [
+            term.eq(self.term),
             rf.read_address_0.eq(Mux(self.half, self.drain_address, self.address)),
             rf.read_address_1.eq(Mux(self.half, self.address, self.drain_address)),
             stored.eq(Mux(self.half, rf.read_data_1, rf.read_data_0)),
@@ -110,11 +112,11 @@ class Accumulator(Unit):
             rf.write_address.eq(self.address), rf.write_data.eq(joined),
         ]
         with m.If(self.visit_start & self.visit_first):
-            m.d.comb += joined.eq(self.term)
+            m.d.comb += joined.eq(term)
         with m.Elif(self.op_max):
-            m.d.comb += joined.eq(Mux(self.term > base, self.term, base))
+            m.d.comb += joined.eq(Mux(term > base, term, base))
         with m.Else():
-            m.d.comb += joined.eq(base + self.term)
+            m.d.comb += joined.eq(base + term)
         with m.If(self.enable):
             m.d.sync += psum.eq(joined)
         return m

@@ -7,8 +7,11 @@ from amaranth.lib.wiring import In, Out
 from dna_asic.spec.accelerator import ChunkConfig
 from dna_asic.spec.instruction import GB_LOOPS, RF_LOOPS
 from rtl_gen.buffer import address_bits
-from rtl_gen.fields import WIDTHS, InstructionLayout, connect_nest
+from rtl_gen.fields import WIDTHS, connect_nest, layout_of, nest_names
 from rtl_gen.nest import Nest
+
+_FIELDS = [*(f"{level}_j_{x}" for level in ("rf", "gb") for x in "wio"), "rf_reduction", "gb_reduction",
+           *nest_names("rf", "wio", RF_LOOPS), *nest_names("gb", "wio", GB_LOOPS)]
 
 
 class ArraySequencer(wiring.Component):
@@ -27,7 +30,7 @@ class ArraySequencer(wiring.Component):
                           "i": address_bits(chunk.gb_i_bytes // 2), "o": address_bits(chunk.gb_o_bytes // 8)}
         self.word_bits = {"w": address_bits(chunk.rf_w_words), "i": address_bits(chunk.rf_i_words),
                           "o": address_bits(chunk.rf_o_words)}
-        ports = {"instruction": In(InstructionLayout), "start": In(1), "first_reduction": In(1), "done": Out(1),
+        ports = {"instruction": In(layout_of(_FIELDS)), "start": In(1), "first_reduction": In(1), "done": Out(1),
                  "o_tile_first": Out(1)}
         for x in "wio":
             ports |= {f"{x}_idle": In(1), f"{x}_start": Out(1), f"{x}_tile": Out(self.tile_bits[x]),
