@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 from core_program import (
     convolve, core_counts, core_cycles, core_instruction, input_image, output_words, weight_image,
@@ -12,8 +13,9 @@ from core_program import (
 
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
-from dna_asic.spec.dims import DIMS, DRAM_DIMS
+from dna_asic.spec.dims import DIMS, DRAM_DIMS, Operand
 from dna_asic.spec.geometry import check_mapping
+from dna_asic.spec.latency import CORE_CYCLES, drain_latency, fill_latency
 from dna_asic.spec.layer import LayerOp, LayerShape
 from rtl_gen.chunk import COUNT_BITS, ChunkCore
 
@@ -158,21 +160,71 @@ async def check_tile(core, rng, tile):
     assert await core.read(o_half, words) == words
 
 
+def simulate_core(config, scenario, reset=None):
+    """Run `scenario(core)` on a core of `config`, with `reset` as its synchronous reset."""
+    dut = ChunkCore(config, config.chunks[0])
+
+    async def bench(ctx):
+        await scenario(Core(ctx, dut))
+
+    sim = Simulator(dut if reset is None else ResetInserter(reset)(dut))
+    sim.add_clock(1e-9)
+    sim.add_testbench(bench)
+    sim.run()
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 @pytest.mark.parametrize("name", CHUNKS)
 def test_core_computes_in_the_cycles_of_the_closed_form(name, seed):
     rng = random.Random(f"{name} {seed}")
     chunk, config = make_chunk(name, rng)
-    dut = ChunkCore(config, chunk)
 
-    async def bench(ctx):
-        core = Core(ctx, dut)
+    async def scenario(core):
         for kind in ("dense", "dense", "depthwise", "dense", "max"):
             tile = random_tile(rng, chunk, config.port_bytes, kind)
             print(kind, tile.layer, tile.mapping)
             await check_tile(core, rng, tile)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-9)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate_core(config, scenario)
+
+
+def test_core_has_no_bubble_when_fills_hide():
+    """A compute-bound nest: cycles are the MACs and the first fills and last drain."""
+    rng = random.Random(11)
+    chunk = ChunkConfig(
+        pe_rows=2, pe_cols=2, row_dim=K, col_dim=C, reduction=Reduction.TREE, n_w=2, n_i=2, n_o=2, n_pp=2,
+        rf_w_words=18, rf_i_words=50, rf_o_words=9, gb_w_bytes=1024, gb_i_bytes=1024, gb_o_bytes=4096,
+        gb_order=(C, K, Q, P, R, S, G), dram_order=(C, K, P, Q, G))
+    config = AcceleratorConfig(name="busy", chunks=(chunk,), port_bytes=8, memory_latency_cycles=8, clk_period_ns=1.0)
+    layer = LayerShape(k=4, c=8, p=6, q=3, r=3, s=3, h=8, w=5)
+    mapping = Mapping(rf=(1, 1, 2, 3, 3, 3, 3), noc=(1, 2, 2, 1, 1, 1, 1), gb=(1, 2, 2, 2, 1, 1, 1), dram=(1,) * 7)
+    geo = check_mapping(layer, config, chunk, mapping)
+    fills = fill_latency(chunk) + max(geo.fill_beats[Operand.W], geo.fill_beats[Operand.I])
+    drain = drain_latency(chunk) + geo.fill_beats[Operand.O]
+    assert core_cycles(chunk, mapping, geo) == fills + 8 * 162 + drain + CORE_CYCLES
+    simulate_core(config, lambda core: check_tile(core, rng, SimpleNamespace(layer=layer, mapping=mapping, geo=geo)))
+
+
+def test_core_starts_again_after_a_reset():
+    """Reset in the middle of a tile; the next tile is whole, in the usual cycles."""
+    rng = random.Random(12)
+    chunk, config = make_chunk("kc-drain-4x4", rng)
+    tile = random_tile(rng, chunk, config.port_bytes, "dense")
+    reset = Signal()
+
+    async def scenario(core):
+        for cycles in (1, 20, 60):
+            core.ctx.set(core.dut.instruction.as_value(), int.from_bytes(core_instruction(
+                tile.layer, chunk, config.port_bytes, tile.mapping, tile.geo).encode(), "little"))
+            await core.tick()
+            core.ctx.set(core.dut.start, 1)
+            await core.tick()
+            core.ctx.set(core.dut.start, 0)
+            for _ in range(cycles):
+                await core.tick()
+            core.ctx.set(reset, 1)
+            await core.tick()
+            core.ctx.set(reset, 0)
+            await check_tile(core, rng, tile)
+
+    simulate_core(config, scenario, reset)
