@@ -15,7 +15,7 @@ from dna_asic.data import DatasetSplits
 class TrainSettings:
     """SGD with Nesterov momentum, one linear warm-up epoch, then a cosine to zero. Rates per step."""
 
-    batch: int = 64
+    batch: int = 32
     rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4

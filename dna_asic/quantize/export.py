@@ -4,7 +4,6 @@ import math
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dna_asic.errors import SpecError

@@ -25,7 +25,7 @@ def test_digits_split():
     assert sum(sizes) == 1797 and splits.num_classes == 10 and splits.input_shape == (1, 8, 8)
     assert abs(sizes[1] - 359) < 5 and abs(sizes[2] - 359) < 5
     assert splits.train.images.dtype == torch.float32 and splits.train.labels.dtype == torch.int64
-    assert 0 <= splits.train.images.min() and splits.train.images.max() == 1
+    assert splits.train.images.min() >= 0 and splits.train.images.max() == 1
     assert all(torch.bincount(part.labels).min() > 30 for part in (splits.val, splits.test))
 
 

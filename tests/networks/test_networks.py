@@ -4,8 +4,16 @@ import pytest
 import torch
 
 from dna_asic.errors import SpecError
-from dna_asic.networks import (SuperNet, build_network, candidate_layers, expand, fixed_layers, load_macro,
-                               make_module, nasaic_resnet9)
+from dna_asic.networks import (
+    SuperNet,
+    build_network,
+    candidate_layers,
+    expand,
+    fixed_layers,
+    load_macro,
+    make_module,
+    nasaic_resnet9,
+)
 from dna_asic.spec.layer import LayerOp
 from dna_asic.spec.record import from_plain, to_plain
 
