@@ -1,0 +1,75 @@
+# `make help` lists the targets. Variables: TARGET (technology), SEED, RUN (a run folder), ARGS (further options of
+# the command, e.g. `make search ARGS="--epochs 20"`), PYTHON (3.11 or later), PIP_FLAGS.
+TARGET ?= asic-28nm
+SEED ?= 0
+RUN ?= runs/latest
+ARGS ?=
+PYTHON ?= python3
+PIP_FLAGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
+APT_TOOLS := iverilog opensta g++ make
+PROGRAMS := iverilog sta g++ make
+
+.PHONY: help setup tools search rtl sim synth compare test test-all lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make search    set up, then search a network and its accelerator (TARGET=$(TARGET) SEED=$(SEED))"
+	@echo "make rtl       Verilog and program of $(RUN)"
+	@echo "make sim       simulate the Verilog, every byte against the golden model"
+	@echo "make synth     area, slack, power and energy of the Verilog"
+	@echo "make compare   the design beside NASAIC's"
+	@echo "make test      lint, import rules and quick tests; make test-all: slow ones too"
+
+setup: $(STAMP) tools
+
+$(STAMP): pyproject.toml
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet $(PIP_FLAGS) -e ".[dev]"
+	@touch $@
+
+# Programs that are no Python packages. Root installs them; others are told, and go on without.
+tools:
+	@missing=""; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	[ -f /usr/share/qflow/tech/osu018/osu018_stdcells.lib ] || [ -n "$$DNA_ASIC_PDK_ROOT" ] || missing="$$missing osu018"; \
+	[ -z "$$missing" ] && exit 0; \
+	packages="$(APT_TOOLS)"; case "$$missing" in *osu018*) packages="$$packages qflow-tech-osu018";; esac; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing$$missing: apt-get install $$packages"; \
+	  { apt-get install -y -qq --no-install-recommends $$packages || { apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends $$packages; }; } >/dev/null 2>&1 || \
+	    echo "not installed:$$missing; run: apt-get install $$packages"; \
+	else echo "missing:$$missing; simulation and synthesis need: sudo apt-get install $$packages"; fi
+
+search: setup
+	$(RUN_TOOL) -m dna_asic.search --target $(TARGET) --seed $(SEED) $(ARGS)
+
+rtl: setup
+	$(RUN_TOOL) -m rtl_gen.emit --run $(RUN) $(ARGS)
+
+sim: setup
+	$(RUN_TOOL) -m dna_asic.simulate --run $(RUN) $(ARGS)
+
+synth: setup
+	$(RUN_TOOL) -m dna_asic.synth --run $(RUN) $(ARGS)
+
+compare: setup
+	$(RUN_TOOL) -m dna_asic.compare --run $(RUN) $(ARGS)
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/lint-imports --no-cache
+
+test: setup lint
+	$(RUN_TOOL) -m pytest -q -m "not slow" $(ARGS)
+
+test-all: setup lint
+	$(RUN_TOOL) -m pytest -q $(ARGS)
+
+clean:
+	rm -rf build sim_build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

@@ -1,0 +1,156 @@
+"""The flow from Verilog to area, slack and power: library, macros, synthesis, timing and power, checks.
+
+    library    the cell library and the factors to the target node         (platforms)
+    macros     sram_<words>x<bits> modules priced by the caller             (macros)
+    synthesis  Verilog -> netlist of cells, area                            (synthesis)
+    timing     netlist -> slack, power per block at rest and per toggle     (timing)
+    power      power per block at the activity that the simulation saw      (activity)
+    checks     what a reader should know before believing the figures       (checkers)
+"""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dna_asic.errors import SpecError
+from flows.openroad.activity import Activity, align
+from flows.openroad.checkers import check_all
+from flows.openroad.macros import Macro, macro_shapes
+from flows.openroad.platforms import find_library, plain_liberty, scaling
+from flows.openroad.steps import run_step
+from flows.openroad.synthesis import synthesis_step
+from flows.openroad.timing import block_power, timing_step
+
+ASSUMED_ACTIVITY = 0.1  # toggles per pin and cycle where no simulation was traced; OpenSTA's own default
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthRecord:
+    """What the flow says of one design. `library_*`: at the library's node; the rest at the target's node.
+
+    area_um2_by_block: cells of each direct child of the top (and "top" for its own), and "sram" for all macros.
+    power_mw_by_block likewise without "sram": macros are charged per access, by whoever knows the accesses.
+    macros: instances of each. activity: where it is from. findings: lines of the checkers.
+    """
+
+    library: str
+    library_nm: int
+    target_nm: int
+    library_note: str
+    scaling_note: str
+    scaled: bool
+    clk_period_ns: float
+    cells: int
+    library_logic_area_um2: float
+    library_power_mw: float
+    slack_ps: float
+    total_negative_slack_ps: float
+    critical_path: str
+    area_um2_by_block: dict[str, float]
+    power_mw_by_block: dict[str, float]
+    leakage_mw: float
+    macros: dict[str, int]
+    activity: str
+    mean_activity: float
+    findings: tuple[str, ...]
+    cached: bool
+
+    @property
+    def area_mm2(self) -> float:
+        """Cells and macros."""
+        return sum(self.area_um2_by_block.values()) * 1e-6
+
+    @property
+    def power_mw(self) -> float:
+        """Cells, leakage included, macros not."""
+        return sum(self.power_mw_by_block.values())
+
+
+def top_module(verilog: str) -> str:
+    """The first module of a file: rtl_gen writes the top first."""
+    match = re.search(r"^\s*module\s+\\?([\w$]+)", verilog, re.MULTILINE)
+    if match is None:
+        raise SpecError("The Verilog file holds no module; write it again with `make rtl`.")
+    return match[1]
+
+
+def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, target_nm: int, macro_of: Callable[[int, int], Macro],
+             activity: Activity | None = None, platform: str | None = None,
+             progress: Callable[[str], None] = lambda line: None) -> SynthRecord:
+    """Run all steps on `rtl` with working files under `out`; results of unchanged inputs are taken from there.
+
+    macro_of(words, bits) prices a memory at the target node. Raises SpecError, ToolError.
+    """
+    text = rtl.read_text()
+    top = top_module(text)
+    library = find_library(platform, target_nm)
+    factors = scaling(library.platform, target_nm)
+    progress(f"[1/3] library {library.platform.name}" + (f" ({library.note})" if library.note else ""))
+    (out / "library").mkdir(parents=True, exist_ok=True)
+    common = {"top": top, "platform": library.platform, "clk_period_ns": clk_period_ns,
+              "liberty": plain_liberty(library, out / "library")}
+    macros = {name: macro_of(words, bits) for name, words, bits in macro_shapes(text)}
+    mapped = _timed(progress, "[2/3] synthesis (Yosys, ABC)", synthesis_step(rtl=rtl, **common), out)
+    timed = _timed(progress, "[3/3] timing and power (OpenSTA)", timing_step(
+        netlist=mapped.folder / "netlist.v", macros=tuple(macros.values()), **common), out)
+    blocks = timed.metrics["blocks"]
+    rates, origin = _rates(activity, sorted(blocks))
+    power = block_power(blocks, rates)
+    used = mapped.metrics["macros"]
+    area = _area_by_block(mapped.folder / "netlist.v", mapped.metrics, top, factors.area)
+    area["sram"] = sum(count * macros[name].area_um2 for name, count in used.items())
+    return SynthRecord(
+        library=library.platform.name, library_nm=library.platform.node_nm, target_nm=target_nm,
+        library_note=library.note, scaling_note=factors.note, scaled=factors.scaled, clk_period_ns=clk_period_ns,
+        cells=mapped.metrics["cells"], library_logic_area_um2=mapped.metrics["logic_area_um2"],
+        library_power_mw=sum(power.values()), slack_ps=1e3 * timed.metrics["worst_slack_ns"],
+        total_negative_slack_ps=1e3 * timed.metrics["total_negative_slack_ns"],
+        critical_path=timed.metrics["critical_path"], area_um2_by_block=area,
+        power_mw_by_block=_by_child({b: p * factors.energy for b, p in power.items()}),
+        leakage_mw=sum(b[2] for b in blocks.values()) * factors.energy, macros=used, activity=origin,
+        mean_activity=_mean_rate(blocks, rates),
+        findings=tuple(check_all(mapped.metrics, timed.metrics, library, factors)),
+        cached=mapped.cached and timed.cached)
+
+
+def _timed(progress, title, step, out):
+    progress(title + " ...")
+    start = time.monotonic()
+    result = run_step(step, out)
+    spent = "unchanged, taken from the last run" if result.cached else f"{time.monotonic() - start:.1f} s"
+    progress(f"{title}: {spent}")
+    return result
+
+
+def _rates(activity, blocks):
+    if activity is None:
+        return dict.fromkeys(blocks, ASSUMED_ACTIVITY), f"assumed: {ASSUMED_ACTIVITY} toggles per pin and cycle"
+    rates, found = align(activity, blocks)
+    return rates, (f"simulated: {activity.source}, {activity.cycles} cycles; {100 * found:.0f} % of the blocks "
+                   f"by name, the rest by their parent")
+
+
+def _mean_rate(blocks, rates):
+    weight = sum(per_toggle for _, per_toggle, _ in blocks.values())
+    return sum(rates[b] * per_toggle for b, (_, per_toggle, _) in blocks.items()) / weight if weight else 0.0
+
+
+def _by_child(figures):
+    """Sum over instance paths by their first name; the top's own cells are "top"."""
+    sums = {}
+    for path, value in figures.items():
+        child = path.partition("/")[0] or "top"
+        sums[child] = sums.get(child, 0.0) + value
+    return dict(sorted(sums.items()))
+
+
+def _area_by_block(netlist, metrics, top, factor):
+    """Scaled cell area of every direct child of the top; `own` cells of the top under "top"."""
+    modules = metrics["modules"]
+    body = re.search(rf"^module \\?{re.escape(top)}\s*\(.*?^endmodule", netlist.read_text(), re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^\s+\\?(\S+) \\?(\S+) \($", body[0], re.MULTILINE) if body else []
+    area = {name: modules[kind]["area_um2"] * factor for kind, name in found if kind in modules}
+    area["top"] = modules[top]["own_area_um2"] * factor
+    return dict(sorted(area.items()))

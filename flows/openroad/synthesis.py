@@ -1,0 +1,125 @@
+"""Logic synthesis: Verilog to a netlist of library cells, module by module, with Yosys and its ABC (pyosys)."""
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from dna_asic.errors import ToolError
+from flows.openroad.macros import macro_shapes
+from flows.openroad.platforms import Platform
+from flows.openroad.steps import Step, require_module, run_tool
+
+SCRIPT = """\
+read_verilog -sv {rtl}
+{blackbox}
+hierarchy -check -top {top}
+synth -top {top} -booth
+dfflibmap -liberty {liberty}{dont_use}
+abc -liberty {liberty} -D {delay_ps} -constr abc.constr -script abc.script{dont_use}
+setundef -zero
+splitnets
+opt_clean -purge
+check -mapped
+tee -q -o stat.json stat -json -liberty {liberty}
+write_verilog -noattr -noexpr -nohex -nodec raw.v
+"""
+# Against ABC's own script for Liberty (dch, nf) this gives 5 % (45 nm) to 50 % (130 nm) shorter paths in a MAC for
+# 0.5 % to 6 % more area.
+ABC_SCRIPT = """\
+strash
+&get -n
+&fraig -x
+&put
+scorr
+dc2
+strash
+dch -f
+map -B 0.9 -D {delay_ps}
+topo
+buffer -c -N 16
+upsize -D {delay_ps}
+dnsize -D {delay_ps}
+"""
+_RUNNER = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis(Step):
+    """Map `rtl` (module `top`) to `liberty`; hierarchy is kept, so a module is mapped once however often it stands.
+
+    Modules sram_<words>x<bits> stay black boxes. Metrics: cells (all instances, macros apart), logic_area_um2,
+    sequential_area_um2, modules (per module: instances, cells and area of one), macros (instances of each),
+    cell_types. The delay target of ABC is the clock period.
+    """
+
+    rtl: Path
+    top: str
+    liberty: Path
+    platform: Platform
+    clk_period_ns: float
+
+    def run(self, folder: Path) -> dict:
+        require_module("pyosys.libyosys", "pip install pyosys")
+        text = self.rtl.read_text()
+        (folder / "abc.constr").write_text(f"set_driving_cell {self.platform.driver}\nset_load 10\n")
+        delay_ps = round(1000 * self.clk_period_ns)
+        (folder / "abc.script").write_text(ABC_SCRIPT.format(delay_ps=delay_ps))
+        (folder / "synth.ys").write_text(SCRIPT.format(
+            rtl=self.rtl, top=self.top, liberty=self.liberty, delay_ps=delay_ps,
+            blackbox="blackbox " + " ".join(n for n, _, _ in macro_shapes(text)) if macro_shapes(text) else "",
+            dont_use="".join(f" -dont_use {p}" for p in self.platform.dont_use)))
+        run_tool([sys.executable, "-c", _RUNNER, "synth.ys"], folder / "yosys.log")
+        raw = folder / "raw.v"
+        (folder / "netlist.v").write_text(plain_declarations(raw.read_text()))
+        raw.unlink()
+        return area_metrics(json.loads((folder / "stat.json").read_text())["modules"], self.top)
+
+
+def synthesis_step(*, rtl: Path, top: str, liberty: Path, platform: Platform, clk_period_ns: float) -> Synthesis:
+    """The step with its inputs and outputs declared."""
+    return Synthesis(name="synthesis", inputs=(rtl, liberty), outputs=("netlist.v", "stat.json"), rtl=rtl, top=top,
+                     liberty=liberty, platform=platform, clk_period_ns=clk_period_ns,
+                     config={"top": top, "clk_period_ns": clk_period_ns, "dont_use": platform.dont_use})
+
+
+def plain_declarations(netlist: str) -> str:
+    """Drop `signed` from declarations: OpenSTA does not read it, and a netlist of cells does not need it."""
+    return re.sub(r"^(\s*(?:input|output|inout|wire)) signed ", r"\1 ", netlist, flags=re.MULTILINE)
+
+
+def area_metrics(modules: dict, top: str) -> dict:
+    """Metrics from the `modules` of Yosys' `stat -json`: areas there are totals of a module with all below it."""
+    modules = {name.removeprefix("\\"): record for name, record in modules.items()}
+    if top not in modules:
+        raise ToolError(f"Synthesis of '{top}' left no such module; look into yosys.log.")
+    instances, macros, cell_types = {}, {}, {}
+
+    def visit(name, count):
+        instances[name] = instances.get(name, 0) + count
+        for kind, number in modules[name]["num_cells_by_type"].items():
+            kind = kind.removeprefix("\\")
+            if kind in modules:
+                visit(kind, count * number)
+            else:
+                table = macros if kind.startswith("sram_") else cell_types
+                table[kind] = table.get(kind, 0) + count * number
+
+    visit(top, 1)
+    own = {name: _own_area(modules, name) for name in instances}
+    return {
+        "cells": sum(cell_types.values()),
+        "logic_area_um2": modules[top]["area"],
+        "sequential_area_um2": modules[top]["sequential_area"],
+        "modules": {name: {"instances": instances[name], "area_um2": modules[name]["area"], "own_area_um2": own[name]}
+                    for name in sorted(instances)},
+        "macros": dict(sorted(macros.items())),
+        "cell_types": dict(sorted(cell_types.items())),
+    }
+
+
+def _own_area(modules, name):
+    below = sum(number * modules[kind.removeprefix("\\")]["area"]
+                for kind, number in modules[name]["num_cells_by_type"].items() if kind.removeprefix("\\") in modules)
+    return modules[name]["area"] - below

@@ -1,0 +1,134 @@
+"""The flow on a small design, with whatever cell library there is."""
+
+import pytest
+
+from dna_asic.errors import SpecError, ToolError
+from flows.openroad import steps
+from flows.openroad.activity import Activity
+from flows.openroad.checkers import check_all_mapped
+from flows.openroad.flow import ASSUMED_ACTIVITY, run_flow, top_module
+from flows.openroad.macros import Macro, liberty_stub, macro_shapes
+from flows.openroad.platforms import find_library
+from flows.openroad.synthesis import area_metrics, plain_declarations
+from flows.openroad.timing import block_power, timing_metrics
+
+CLK_NS = 4.0
+
+
+def macro_of(words, bits):
+    """Round figures, so that sums are seen."""
+    return Macro(name=f"sram_{words}x{bits}", words=words, bits=bits, area_um2=1000.0, read_pj=1.0, write_pj=1.0,
+                 access_ns=0.5, leakage_mw=0.0)
+
+
+def flow(rtl, **options):
+    """Run the flow beside the file."""
+    return run_flow(rtl=rtl, out=rtl.parent / "synth", clk_period_ns=CLK_NS, target_nm=28, macro_of=macro_of, **options)
+
+
+@pytest.fixture
+def tools():
+    """Skip by name where a tool or library is missing."""
+    try:
+        steps.require_program("sta", "apt-get install opensta")
+        find_library()
+    except ToolError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.sta
+def test_flow_area_and_power_add_up(rtl, tools):
+    lines = []
+    record = flow(rtl, progress=lines.append)
+    pes = [record.area_um2_by_block[f"pe_{i}"] for i in range(4)]
+    assert len(set(pes)) == 1 and pes[0] > 0
+    assert record.macros == {"sram_64x32": 1}
+    assert record.area_um2_by_block["sram"] == 1000.0
+    logic = sum(record.area_um2_by_block.values()) - 1000.0
+    assert logic / record.library_logic_area_um2 == pytest.approx(record.power_mw / record.library_power_mw, rel=0.5)
+    assert record.cells > 1000
+    assert "slack" in record.critical_path
+    assert record.activity.startswith("assumed") and record.mean_activity == pytest.approx(ASSUMED_ACTIVITY)
+    assert len(lines) == 5
+
+
+@pytest.mark.sta
+def test_flow_second_run_is_cached_and_follows_activity(rtl, tools):
+    first = flow(rtl)
+    rates = {"tb": 0.0, "tb/dut": 0.0} | {f"tb/dut/pe_{i}": 0.1 * i for i in range(4)}
+    second = flow(rtl, activity=Activity(cycles=9, source="a.vcd", toggles_per_bit_cycle=rates))
+    assert not first.cached and second.cached
+    power = [second.power_mw_by_block[f"pe_{i}"] for i in range(4)]
+    assert power == sorted(power) and power[0] < power[1]
+    assert power[3] - power[1] == pytest.approx(2 * (power[1] - power[0]), rel=0.05)
+    assert power[1] == pytest.approx(first.power_mw_by_block["pe_1"], rel=1e-6)
+    assert "100 % of the blocks" in second.activity
+
+
+@pytest.mark.sta
+def test_flow_wrong_verilog(rtl, tools):
+    rtl.write_text("module chip(input clk); missing m(.clk(clk)); endmodule\n")
+    with pytest.raises(ToolError, match="missing"):
+        flow(rtl)
+
+
+def test_require_program_wrong(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ToolError, match="apt-get install opensta"):
+        steps.require_program("sta", "apt-get install opensta")
+    with pytest.raises(ToolError, match="pip install nothing"):
+        steps.require_module("no_such_module", "pip install nothing")
+
+
+def test_top_module_wrong():
+    assert top_module("// x\nmodule top_1 (a);") == "top_1"
+    with pytest.raises(SpecError, match="make rtl"):
+        top_module("")
+
+
+def test_area_metrics_multiplies_instances():
+    modules = {"\\t": {"area": 25.0, "sequential_area": 9.0, "num_cells_by_type": {"\\a": 2, "INV": 5, "sram_4x8": 1}},
+               "\\a": {"area": 10.0, "sequential_area": 4.0, "num_cells_by_type": {"INV": 1, "\\b": 3}},
+               "\\b": {"area": 3.0, "sequential_area": 1.0, "num_cells_by_type": {"DFF": 2, "sram_2x8": 1}}}
+    metrics = area_metrics(modules, "t")
+    assert metrics["cell_types"] == {"DFF": 12, "INV": 7}
+    assert metrics["macros"] == {"sram_2x8": 6, "sram_4x8": 1}
+    assert metrics["cells"] == 19
+    assert metrics["modules"]["t"]["own_area_um2"] == 5.0
+    assert metrics["modules"]["b"]["instances"] == 6
+    with pytest.raises(ToolError, match="left no such module"):
+        area_metrics(modules, "u")
+
+
+def test_check_all_mapped_wrong_cell():
+    with pytest.raises(ToolError, match=r"\$_DFF_P_"):
+        check_all_mapped({"cell_types": {"INV": 1, "$_DFF_P_": 2}})
+
+
+def test_timing_metrics_of_log():
+    log = ("Startpoint: a\nslack (MET)\nMETRIC worst_slack_ns 0.25\nMETRIC total_negative_slack_ns 0\n"
+           "POWER 0.0 {} 1e-3 0 1e-4\nPOWER 0.0 a/b 2e-3 0 1e-4\nPOWER 1.0 {} 2e-3 1e-3 1e-4\n"
+           "POWER 1.0 a/b 2e-3 0 1e-4\nMETRIC done 1\n")
+    metrics = timing_metrics(log)
+    assert metrics["worst_slack_ns"] == 0.25
+    assert metrics["blocks"][""] == pytest.approx([1.1, 2.0, 0.1])
+    assert block_power(metrics["blocks"], {"": 0.5, "a/b": 0.0}) == pytest.approx({"": 2.1, "a/b": 2.1})
+
+
+def test_timing_metrics_wrong_log():
+    with pytest.raises(ToolError, match="Error: x.lib"):
+        timing_metrics("Error: x.lib, line 1\nMETRIC done 1\n")
+    with pytest.raises(ToolError, match="did not finish"):
+        timing_metrics("")
+
+
+def test_plain_declarations_only_declarations():
+    text = "  input signed [7:0] w;\n  wire signed [7:0] w;\n  // signed x\n"
+    assert plain_declarations(text) == "  input [7:0] w;\n  wire [7:0] w;\n  // signed x\n"
+
+
+def test_macro_shapes_and_stub():
+    assert macro_shapes("module sram_4x8 (a);\nmodule sram_16x8 (b);\nsram_4x8 u();") == [
+        ("sram_16x8", 16, 8), ("sram_4x8", 4, 8)]
+    stub = liberty_stub(macro_of(48, 8), 1.1, 0.05)
+    assert "bit_width : 6" in stub and "area : 1000.0" in stub and stub.count("{") == stub.count("}")
