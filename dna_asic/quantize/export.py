@@ -14,6 +14,7 @@ INT8_MAX = 127
 RELU6_MAX = 6.0
 CLIP_STEPS = np.linspace(1.0, 0.5, 26)  # clipping points tried, as shares of the largest magnitude
 CALIBRATION_VALUES = 1 << 17  # values of a tensor that the error is summed over, drawn by a fixed seed
+CALIBRATION_BATCH = 64  # images traced at a time, to bound memory
 BIAS_STEPS = 1 << 24  # a bias is at most so many steps of its psum, far from int32's end
 _SMALLEST_SCALE = 1e-12
 
@@ -42,14 +43,13 @@ def quantize_network(module: FloatNetwork, calibration_images: Tensor) -> QuantS
     if not len(calibration_images):
         raise SpecError("Quantisation needs at least 1 calibration image, not 0.")
     module.eval()
-    traced, folded, network = module.trace(calibration_images), module.folded(), module.network
-    scales = {"input": tensor_scale("input", calibration_images)}
-    layers = {}
+    observed, folded, network = _observe(module, calibration_images), module.folded(), module.network
+    scales, layers = {"input": tensor_scale("input", *observed["input"])}, {}
     for layer in network.layers:
         if layer.shape.op is LayerOp.MAX and layer.residual is None:
             scales[layer.name] = scales[layer.source]
         else:
-            scales[layer.name] = tensor_scale(layer.name, traced[layer.name])
+            scales[layer.name] = tensor_scale(layer.name, *observed[layer.name])
         layers[layer.name] = _quantize_layer(layer, *folded[layer.name], scales)
     return QuantSpec(network=network, layers=layers, input_scale=scales["input"])
 
@@ -60,18 +60,33 @@ def quantize_input(images: Tensor | np.ndarray, quant: QuantSpec) -> np.ndarray:
     return np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8)
 
 
-def tensor_scale(name: str, values: Tensor) -> float:
-    """Float value of one int8 step with the least squared error over `values`."""
-    flat = values.detach().double().flatten().numpy()
-    largest = float(np.abs(flat).max())
+def _observe(module: FloatNetwork, images: Tensor) -> dict[str, tuple[np.ndarray, float]]:
+    """Of every tensor: values drawn at random (float64), and the largest magnitude of all."""
+    parts = images.split(CALIBRATION_BATCH)
+    values, largest = {}, {}
+    for part in parts:
+        for name, tensor in ({"input": part} | module.trace(part)).items():
+            values.setdefault(name, []).append(draw_values(tensor, -(-CALIBRATION_VALUES // len(parts))))
+            largest[name] = np.maximum(largest.get(name, 0.0), float(tensor.abs().max()))  # keeps a NaN
+    return {name: (np.concatenate(values[name]), float(largest[name])) for name in values}
+
+
+def draw_values(tensor: Tensor, count: int) -> np.ndarray:
+    """`count` values of `tensor` drawn by a fixed seed (all of them if it has no more), float64."""
+    flat = tensor.detach().flatten().numpy()
+    if flat.size > count:
+        flat = flat[np.random.Generator(np.random.PCG64(0)).integers(flat.size, size=count)]
+    return flat.astype(np.float64)
+
+
+def tensor_scale(name: str, values: np.ndarray, largest: float) -> float:
+    """Float value of one int8 step with the least squared error over `values`, of a tensor up to +-`largest`."""
     if not math.isfinite(largest):
         raise SpecError(f"Tensor '{name}' must be finite, not {largest}; train the network with a lower rate.")
     if largest < _SMALLEST_SCALE:
         return 1.0
-    if flat.size > CALIBRATION_VALUES:
-        flat = flat[np.random.Generator(np.random.PCG64(0)).integers(flat.size, size=CALIBRATION_VALUES)]
     candidates = [largest * share / INT8_MAX for share in CLIP_STEPS]
-    errors = [np.square(np.clip(np.rint(flat / s), -INT8_MAX, INT8_MAX) * s - flat).sum() for s in candidates]
+    errors = [np.square(np.clip(np.rint(values / s), -INT8_MAX, INT8_MAX) * s - values).sum() for s in candidates]
     return candidates[int(np.argmin(errors))]
 
 

@@ -12,7 +12,7 @@ from dna_asic.golden import run_golden
 from dna_asic.networks import build_network, load_macro, make_module
 from dna_asic.networks.blocks import conv, global_pool
 from dna_asic.quantize import encode_multiplier, load_quant, quantize_input, quantize_network, save_quant
-from dna_asic.quantize.export import tensor_scale
+from dna_asic.quantize.export import CALIBRATION_VALUES, draw_values, tensor_scale
 from dna_asic.spec.layer import Activation, LayerOp, NetworkSpec, PoolOp, PoolSpec
 from dna_asic.spec.quant import QuantSpec
 
@@ -170,7 +170,9 @@ def test_multiplier_wrong_value(value):
 def test_scale_sees_every_column():
     values = torch.zeros(1 << 13, 16, 8, 8)
     values[..., 3] = torch.rand(1 << 13, 16, 8, generator=torch.Generator().manual_seed(0)) * 4
-    assert tensor_scale("x", values) == pytest.approx(4 / 127, rel=0.05)
+    drawn = draw_values(values, CALIBRATION_VALUES)
+    assert len(drawn) == CALIBRATION_VALUES and 0.1 < (drawn != 0).mean() < 0.15
+    assert tensor_scale("x", drawn, 4.0) == pytest.approx(4 / 127, rel=0.05)
 
 
 def test_quantize_input_rounds_and_saturates():
@@ -180,6 +182,14 @@ def test_quantize_input_rounds_and_saturates():
     small = quantize_input(np.full((1, 3, 9, 11), 3.4 * s), quant)
     large = quantize_input(torch.full((1, 3, 9, 11), -1e3), quant)
     assert (small == 3).all() and (large == -127).all() and small.dtype == np.int8
+
+
+def test_calibration_in_batches_sees_the_largest_value():
+    module = trained_like(make_module(kinds_network(), 0))
+    x = images(module.network.input_shape, count=130)
+    x[129] *= 3
+    whole = quantize_network(module, x)
+    assert whole.input_scale > 1.9 / 127 and quantize_network(module, x[:128]).input_scale < 1.01 / 127
 
 
 def test_quantize_wrong_calibration():
