@@ -201,7 +201,7 @@ class PsumBuffer(wiring.Component):
     def _serve(self, m, halves, bank_bits):
         """Post-processing's read data."""
         select_bits = bank_bits - ceil_log2(self.n_pp)
-        half, select = Signal(), Signal(max(1, select_bits))
+        half, select = Signal(name="served_half"), Signal(max(1, select_bits), name="served_group")
         with m.If(self.read_en):
             m.d.sync += [half.eq(self.read_half), select.eq(self.read_address[:select_bits])]
         words = Mux(half, *(Cat(b.read_data for b in halves[h]) for h in (1, 0)))

@@ -116,7 +116,7 @@ class ChunkCore(wiring.Component):
         """Increments: words that cross each memory's port in this cycle."""
         chunk, port = self.chunk, self.config.port_bytes
         rows, cols = self.instruction.rows_used, self.instruction.cols_used
-        pes, roots = Signal(COUNT_BITS["macs"]), Signal(COUNT_BITS["macs"])
+        pes, roots = (Signal(COUNT_BITS["macs"], name=n) for n in ("pes_used", "roots_used"))
         root_rows, root_cols = root_grid(chunk)
         m.d.sync += [pes.eq(rows * cols), roots.eq((1 if root_rows == 1 else rows) * (1 if root_cols == 1 else cols))]
         lanes = Mux(single, 1, chunk.n_o)

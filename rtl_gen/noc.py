@@ -203,7 +203,7 @@ class OutputDrain(wiring.Component):
         stages = drain_stages(self.chunk)
         m.submodules.nest = nest = Nest(O_DRAIN_LOOPS, WIDTHS["od_last_0"], {"a": (self.address_bits,) * 2})
         connect_nest(m, nest, self.instruction, "od")
-        tile, first = Signal(self.address_bits), Signal()
+        tile, first = Signal(self.address_bits, name="tile_held"), Signal(name="first_held")
         with m.If(self.start):
             m.d.sync += [tile.eq(self.tile), first.eq(self.tile_first)]
         m.d.comb += nest.a_start.eq(tile)

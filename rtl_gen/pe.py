@@ -29,7 +29,7 @@ class RegisterFile(wiring.Component):
             address, out = getattr(self, f"read_address_{h}"), getattr(self, f"read_data_{h}")
             write = self.write_en & (self.write_half == h)
             if self.words == 1:
-                word = Signal(self.bits, name=f"word_{h}")
+                word = Signal(self.bits, name=f"word_{h}", reset_less=True)
                 with m.If(write):
                     m.d.sync += word.eq(self.write_data)
                 m.d.comb += out.eq(word)
@@ -70,11 +70,13 @@ class Pe(Unit):
                 rf.write_address.eq(getattr(self, f"{x}_word")), rf.write_data.eq(getattr(self, f"{x}_data")),
                 rf.read_address_0.eq(address), rf.read_address_1.eq(address),
             ]
-            operands[x] = operand = Signal(signed(8), name=f"{x}_operand")
+            operands[x] = operand = Signal(signed(8), name=f"{x}_operand", reset_less=True)
             with m.If(getattr(self, f"{x}_load") & self.active):
                 m.d.sync += operand.eq(Mux(half, rf.read_data_1, rf.read_data_0))
+        product = Signal(signed(PRODUCT_BITS), name="product_register", reset_less=True)
         with m.If(self.multiply & self.active):
-            m.d.sync += self.product.eq(Mux(self.op_max, operands["i"], operands["w"] * operands["i"]))
+            m.d.sync += product.eq(Mux(self.op_max, operands["i"], operands["w"] * operands["i"]))
+        m.d.comb += self.product.eq(product)
         return m
 
 
@@ -99,8 +101,9 @@ class Accumulator(Unit):
     def body(self):
         m = Module()
         m.submodules.rf_o = rf = RegisterFile(self.words, PSUM_BITS)
-        psum, stored, base, joined, term = (Signal(signed(PSUM_BITS), name=n)
-                                            for n in ("psum", "stored", "base", "joined", "term_extended"))
+        psum = Signal(signed(PSUM_BITS), reset_less=True)
+        stored, base, joined, term = (Signal(signed(PSUM_BITS), name=n)
+                                      for n in ("stored", "base", "joined", "term_extended"))
         m.d.comb += [
             term.eq(self.term),
             rf.read_address_0.eq(Mux(self.half, self.drain_address, self.address)),

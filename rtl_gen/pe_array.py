@@ -60,7 +60,7 @@ class AdderTree(Unit):
                 level = [sum(level[i + 1:i + 2], level[i]) for i in range(0, len(level), 2)]
             stage += 1
             for i, value in enumerate(level):
-                level[i] = Signal.like(value, name=f"stage_{stage}_{i}")
+                level[i] = Signal.like(value, name=f"stage_{stage}_{i}", reset_less=True)
                 m.d.sync += level[i].eq(value)
         m.d.comb += self.total.eq(level[0])
         return m

@@ -63,7 +63,7 @@ class ArraySequencer(wiring.Component):
 
     def _states(self, m, rf, gb, begin, advance, finish):
         """Phases of a DRAM tile; returns the strobe of the first fills."""
-        first_fill, stalled, ready = Signal(), Signal(), Signal()
+        first_fill, stalled, ready = (Signal(name=n) for n in ("first_fill", "stalled", "ready"))
         waits = [(gb.class_ < self.instruction[f"gb_j_{x}"]) | getattr(self, f"{x}_idle") for x in "wio"]
         m.d.comb += ready.eq(Cat(waits).all())  # past the last step the class is above every j: all must be idle
         m.d.sync += self.done.eq(finish)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dna_asic.spec.accelerator import ChunkConfig, Mapping
-from dna_asic.spec.dims import DIMS, REDUCTION, RELEVANT, Dim, Operand
+from dna_asic.spec.dims import DIMS, REDUCTION, RELEVANT, Operand
 from dna_asic.spec.geometry import Geometry, ceil_div, positions
 from dna_asic.spec.instruction import FIELDS, Instruction, nest_jumps
 from dna_asic.spec.latency import CORE_CYCLES, drain_latency, fill_latency
@@ -34,8 +34,9 @@ def _nest(prefix, last, strides):
 
 
 def _level(prefix, order, factors, strides):
-    """Fields of the RF or GB level; strides: per operand letter, stride per dim."""
-    fields = _nest(prefix, [factors[d] - 1 for d in order], {x: [s[d] for d in order] for x, s in strides.items()})
+    """Fields of the RF or GB level; strides: per operand letter, stride per relevant dim."""
+    by_loop = {x: [s.get(d, 0) for d in order] for x, s in strides.items()}
+    fields = _nest(prefix, [factors[d] - 1 for d in order], by_loop)
     fields[f"{prefix}_reduction"] = sum(1 << i for i, d in enumerate(order) if d in REDUCTION)
     return fields | {f"{prefix}_j_{x.name.lower()}": _lowest(order, factors, x) for x in Operand}
 
@@ -46,7 +47,7 @@ def rf_fields(layer, chunk, mapping, geo):
     w = dict(zip((G, K, C, R, S), _row_major([rf[d] for d in (G, K, C, R, S)]), strict=True))
     o = dict(zip((G, K, P, Q), _row_major([rf[d] for d in (G, K, P, Q)]), strict=True))
     i = {G: rf[C] * box_h * box_w, C: box_h * box_w, P: st * box_w, R: box_w, Q: st, S: 1}
-    return _level("rf", chunk.rf_order, rf, {x: {d: s.get(d, 0) for d in DIMS} for x, s in (("w", w), ("i", i), ("o", o))})
+    return _level("rf", chunk.rf_order, rf, {"w": w, "i": i, "o": o})
 
 
 def pitches(port_bytes, geo):
@@ -65,7 +66,7 @@ def gb_fields(layer, chunk, port_bytes, mapping, geo):
     i = {G: array[G] * geo.i_group_stride, C: array[C], P: array[P] * st * i_row, Q: array[Q] * st * i_pixel,
          R: array[R] * i_row, S: array[S] * i_pixel}
     o = {G: array[G] * geo.o_group_stride, K: array[K], P: array[P] * o_row, Q: array[Q] * o_pixel}
-    return _level("gb", chunk.gb_order, gb, {x: {d: s.get(d, 0) for d in DIMS} for x, s in (("w", w), ("i", i), ("o", o))})
+    return _level("gb", chunk.gb_order, gb, {"w": w, "i": i, "o": o})
 
 
 def noc_fields(layer, chunk, port_bytes, mapping, geo):
@@ -159,11 +160,11 @@ def core_cycles(chunk, mapping, geo) -> int:
     order = [d for d in chunk.gb_order if mapping.gb[d] > 1]
     j = {x: next((i for i, d in enumerate(order) if d in RELEVANT[x]), None) for x in Operand}
     compute = int(np.prod(mapping.rf))
-    t = {(f, l): compute for f in (0, 1) for l in (0, 1)}
+    t = {(first, last): compute for first in (0, 1) for last in (0, 1)}
     for i, d in enumerate(order):
-        e = {(f, l): max(t[f, l], a[W] * (j[W] == i and not l), a[I] * (j[I] == i and not l),
-                         a[O] * (j[O] == i and not f)) for f, l in t}
-        t = {(f, l): e[f, 0] + (mapping.gb[d] - 2) * e[0, 0] + e[0, l] for f, l in t}
+        e = {(first, last): max(time, a[W] * (j[W] == i and not last), a[I] * (j[I] == i and not last),
+                                a[O] * (j[O] == i and not first)) for (first, last), time in t.items()}
+        t = {(first, last): e[first, 0] + (mapping.gb[d] - 2) * e[0, 0] + e[0, last] for first, last in t}
     return max(a[W], a[I]) + t[1, 1] + a[O] + CORE_CYCLES
 
 

@@ -8,7 +8,13 @@ import pytest
 from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 from core_program import (
-    convolve, core_counts, core_cycles, core_instruction, input_image, output_words, weight_image,
+    convolve,
+    core_counts,
+    core_cycles,
+    core_instruction,
+    input_image,
+    output_words,
+    weight_image,
 )
 
 from dna_asic.errors import InfeasibleDesign
@@ -51,8 +57,8 @@ def random_tile(rng, chunk, port_bytes, kind):
     for _ in range(4000):
         rf, gb = ([rng.choice((1, 1, 1, 2, 3)) for _ in DIMS] for _ in range(2))
         noc = [1] * 7
-        for d, extent, axis in ((chunk.row_dim, chunk.pe_rows, "row"), (chunk.col_dim, chunk.pe_cols, "col")):
-            noc[d] = rng.choice([n for n in range(1, extent + 1)])
+        for d, extent in ((chunk.row_dim, chunk.pe_rows), (chunk.col_dim, chunk.pe_cols)):
+            noc[d] = rng.randint(1, extent)
         if kind != "dense":
             rf[K] = rf[C] = gb[K] = gb[C] = noc[K] = noc[C] = 1
         else:

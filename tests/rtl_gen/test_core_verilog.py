@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_core import CHUNKS, make_chunk
+from test_core import make_chunk
 
 from rtl_gen.chunk import ChunkCore
 from rtl_gen.unit import ModuleSet
