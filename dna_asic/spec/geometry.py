@@ -86,7 +86,7 @@ def geometry(layer: LayerShape, chunk, port_bytes, mapping) -> Geometry:
         Operand.I: rf[G] * rf[C] * array_box[0] * array_box[1] * ceil_div(i_lane, chunk.n_i) * i_other,
         Operand.O: rf_words[Operand.O] * ceil_div(o_lane, chunk.n_o) * o_other,
     }
-    o_unit = max(chunk.n_o, chunk.n_pp)
+    o_unit = chunk.o_unit
     i_stride = 1 if depthwise else round_up(tile[C], port_bytes)
     i_blocks = ceil_div(tile[G], port_bytes) if depthwise else tile[G] * (i_stride // port_bytes)
     grouped = not depthwise and layer.g > 1
@@ -161,9 +161,8 @@ def _alignment_faults(layer, port, mapping, tile):
         yield f"Tile K={tile[K]} must be a multiple of port_bytes={port} when K is split at DRAM."
     if layer.depthwise and mapping.dram[G] > 1 and tile[G] % port:
         yield f"Tile G={tile[G]} must be a multiple of port_bytes={port} when a depthwise G is split at DRAM."
-    if not layer.depthwise and mapping.dram[G] > 1:
-        if mapping.dram[C] > 1 or (mapping.dram[K] > 1 and layer.k_segments == 1):
-            yield "A grouped layer with G split at DRAM must keep C and K whole."
+    if layer.g > 1 and not layer.depthwise and tile[G] > 1 and (mapping.dram[C] > 1 or mapping.dram[K] > 1):
+        yield f"A grouped layer with several groups in a tile (G={tile[G]}) must keep C and K whole at DRAM."
     if layer.k_segments > 1 and layer.g > 1:
         segment = layer.k // layer.k_segments
         if tile[G] > 1 or segment % tile[K] or tile[K] % port:
