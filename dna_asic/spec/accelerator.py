@@ -108,6 +108,11 @@ class ChunkConfig:
         return {Operand.W: self.n_w, Operand.I: self.n_i, Operand.O: self.n_o}
 
     @property
+    def o_unit(self) -> int:
+        """Words to which channels of the O buffer are padded: the wider of drain and post-processing."""
+        return max(self.n_o, self.n_pp)
+
+    @property
     def reduction_axes(self) -> tuple[str, ...]:
         """Those of "row" and "col" that carry a reduction dim."""
         return tuple(a for a, d in (("row", self.row_dim), ("col", self.col_dim)) if d in REDUCTION)

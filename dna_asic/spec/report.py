@@ -13,7 +13,7 @@ class Counts:
     PEs (O: over psum sets). noc: words delivered over the RF ports per operand. gb_reads/gb_writes per operand,
     words (W and I at the fill side 8-bit words; DMA writes port_bytes words a beat). dram_reads/dram_writes:
     bytes on the memory port that were really moved per operand (W includes parameters and instructions; O writes;
-    residual reads count under O reads).
+    residual reads count under O reads). postprocess: 32-bit words that went through post-processing.
     """
 
     macs: int
@@ -24,6 +24,7 @@ class Counts:
     gb_writes: dict[Operand, int]
     dram_reads: dict[Operand, int]
     dram_writes: dict[Operand, int]
+    postprocess: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,166 @@
+"""Events of a layer, one formula a function; all values int64 [N]. D is the number of DRAM tiles.
+
+The counters of the hardware hang on its memories' enables; each function says what one enable counts.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dna_asic.cost.batch import ChipBatch, MappingBatch, Nest
+from dna_asic.spec.accelerator import Reduction
+from dna_asic.spec.dims import RELEVANT, Dim, Operand
+from dna_asic.spec.geometry import Geometry, ceil_div, positions
+from dna_asic.spec.instruction import INSTRUCTION_BYTES
+from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.report import Counts
+
+W, I, O = Operand  # noqa: E741
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What the counts are made from: the layer, chips, mappings, sizes, and the nests of the three levels."""
+
+    layer: LayerShape
+    chips: ChipBatch
+    mapping: MappingBatch
+    geometry: Geometry
+    rf: Nest
+    gb: Nest
+    dram: Nest
+
+    @property
+    def dram_tiles(self) -> Tensor:
+        """D."""
+        return self.dram.bounds.prod(dim=1)
+
+    @property
+    def array_steps(self) -> Tensor:
+        """Array tiles of the whole layer."""
+        return self.gb.bounds.prod(dim=1) * self.dram_tiles
+
+
+def count(s: Schedule) -> Counts:
+    """All events of the layer."""
+    return Counts(
+        macs=macs(s), rf_reads=rf_reads(s), rf_writes=rf_writes(s), noc=noc_words(s), gb_reads=gb_reads(s),
+        gb_writes=gb_writes(s), dram_reads=dram_reads(s), dram_writes=dram_writes(s), postprocess=postprocess_words(s))
+
+
+def used_pes(s: Schedule) -> Tensor:
+    """PEs in use."""
+    return s.mapping.noc[s.chips.row_dim] * s.mapping.noc[s.chips.col_dim]
+
+
+def psum_sets(s: Schedule) -> Tensor:
+    """Psum register files in use: PEs, or the roots of the adder trees."""
+    axes = s.chips.reduction_axes if s.chips.reduction is Reduction.TREE else ()
+    rows = 1 if "row" in axes else s.mapping.noc[s.chips.row_dim]
+    cols = 1 if "col" in axes else s.mapping.noc[s.chips.col_dim]
+    return rows * cols * torch.ones_like(s.mapping.rf[0])
+
+
+def macs(s: Schedule) -> Tensor:
+    """Issued multiply-accumulates: PEs in use x RF iterations x array steps."""
+    return used_pes(s) * s.rf.bounds.prod(dim=1) * s.array_steps
+
+
+def rf_reads(s: Schedule) -> dict[Operand, Tensor]:
+    """W, I: a fresh read whenever the word changes and at every step start. O: visits that are not first visits."""
+    reads = {x: s.rf.tiles(x) * s.array_steps * used_pes(s) for x in (W, I)}
+    residencies = s.gb.tiles(O) * s.dram_tiles
+    return reads | {O: psum_visits(s) - s.geometry.rf_words[O] * residencies * psum_sets(s)}
+
+
+def psum_visits(s: Schedule) -> Tensor:
+    """Writes of psums: one whenever the RF nest leaves a psum, and one at every step's end."""
+    return s.rf.tiles(O) * s.array_steps * psum_sets(s)
+
+
+def rf_writes(s: Schedule) -> dict[Operand, Tensor]:
+    """W, I: words captured, over PEs in use, per fill. O: visits."""
+    writes = {x: s.geometry.rf_words[x] * s.gb.tiles(x) * s.dram_tiles * used_pes(s) for x in (W, I)}
+    return writes | {O: psum_visits(s)}
+
+
+def drained_words(s: Schedule) -> Tensor:
+    """Words of one drain: n_o lanes a beat, one where a single PE lies on the lane axis."""
+    lane = positions(s.chips, s.mapping.noc, O)[0] * torch.ones_like(s.chips.n_o)
+    return s.geometry.fill_beats[O] * torch.where(lane > 1, s.chips.n_o, 1)
+
+
+def noc_words(s: Schedule) -> dict[Operand, Tensor]:
+    """Words over the RF ports: n_X a beat for W and I, drained words for O."""
+    words = {x: s.geometry.fill_beats[x] * s.chips.widths[x] * s.gb.tiles(x) * s.dram_tiles for x in (W, I)}
+    return words | {O: drained_words(s) * s.gb.tiles(O) * s.dram_tiles}
+
+
+def postprocess_words(s: Schedule) -> Tensor:
+    """Words that the store walk reads, n_pp a cycle, padding included."""
+    return s.geometry.store_cycles * s.chips.n_pp * s.dram.tiles(O)
+
+
+def gb_reads(s: Schedule) -> dict[Operand, Tensor]:
+    """W, I: words to the RF ports. O: added drains (not the first visit of a word) and the store's reads."""
+    distinct = math.prod((s.mapping.gb[d] for d in RELEVANT[O]), start=1)
+    first_tiles = s.dram_tiles // s.mapping.dram[Dim.C]
+    added = s.gb.tiles(O) * s.dram_tiles - distinct * first_tiles
+    return {x: noc_words(s)[x] for x in (W, I)} | {O: drained_words(s) * added + postprocess_words(s)}
+
+
+def gb_writes(s: Schedule) -> dict[Operand, Tensor]:
+    """W, I: bytes that DMA writes, zero-filled ones included, parameters not. O: words drained."""
+    beats = {W: s.geometry.dma_beats[W] - s.geometry.w_param_beats, I: s.geometry.dma_beats[I]}
+    return {x: beats[x] * s.chips.port_bytes * s.dram.tiles(x) for x in (W, I)} | {O: noc_words(s)[O]}
+
+
+def dram_reads(s: Schedule) -> dict[Operand, Tensor]:
+    """Bytes read from memory: W with parameters and the instruction, I without zero-filled beats, O the residual."""
+    weights = s.geometry.dma_beats[W] * s.chips.port_bytes * s.dram.tiles(W) + INSTRUCTION_BYTES
+    residual = output_beats(s) * s.chips.port_bytes * int(s.layer.has_residual)
+    return {W: weights, I: input_beats(s) * s.chips.port_bytes, O: residual}
+
+
+def dram_writes(s: Schedule) -> dict[Operand, Tensor]:
+    """Bytes written to memory: whole beats of the output tensor, once each."""
+    return {O: output_beats(s) * s.chips.port_bytes}
+
+
+def output_beats(s: Schedule) -> Tensor:
+    """Beats of the output tensor after fused pooling; channels in blocks of port_bytes, groups padded apart."""
+    pixels = (s.layer.p // s.layer.pool_window) * (s.layer.q // s.layer.pool_window)
+    return pixels * channel_blocks(s.layer.g, s.layer.k, s.layer.depthwise, s.chips.port_bytes)
+
+
+def input_beats(s: Schedule) -> Tensor:
+    """Beats of I inside the tensor over all fetches: rows x columns x blocks of every tile, clipped to the tensor.
+
+    The loops that I does not depend on repeat all its tiles equally often, so the sum separates by axis.
+    """
+    layer, dram = s.layer, s.mapping.dram
+    distinct = math.prod(dram[d] for d in (Dim.G, Dim.C, Dim.P, Dim.Q))
+    repeats = s.dram.tiles(I) // distinct
+    rows = overlap(dram[Dim.P], s.geometry.gb_tile[Dim.P] * layer.stride, s.geometry.i_tile[0], layer.pad, layer.h)
+    cols = overlap(dram[Dim.Q], s.geometry.gb_tile[Dim.Q] * layer.stride, s.geometry.i_tile[1], layer.pad, layer.w)
+    return repeats * rows * cols * channel_blocks(layer.g, layer.c, layer.depthwise, s.chips.port_bytes)
+
+
+def channel_blocks(groups: int, channels: int, depthwise: bool, port_bytes):
+    """Blocks of a tensor: depthwise over G, else every group padded to whole blocks."""
+    return ceil_div(groups, port_bytes) if depthwise else groups * ceil_div(channels, port_bytes)
+
+
+def overlap(tiles: Tensor, pitch: Tensor, extent: Tensor, pad: int, size: int) -> Tensor:
+    """Sum over tiles t of the part of [t * pitch - pad, t * pitch - pad + extent) that lies in [0, size)."""
+    return _clamped_sum(tiles, pitch, extent - pad, size) - _clamped_sum(tiles, pitch, -pad * torch.ones_like(pitch), size)
+
+
+def _clamped_sum(n, a, b, top):
+    """Sum of clamp(t * a + b, 0, top) for t in 0..n-1, a > 0."""
+    begin = (-b + a - 1).div(a, rounding_mode="floor").clamp(min=0).minimum(n)  # first t that is not below 0
+    end = (top - b + a - 1).div(a, rounding_mode="floor").clamp(min=0).minimum(n).maximum(begin)  # first at the top
+    terms = end - begin
+    return a * (begin + end - 1) * terms // 2 + b * terms + (n - end) * top

@@ -1,0 +1,118 @@
+"""Energy per event and area per block of a chip: what the technology's coefficients make of a configuration.
+
+Gate counts named here are structural (how many gates or flip-flops the generated hardware has); everything
+physical comes from the technology file. Wires between blocks and the clock tree are not in it.
+"""
+
+import math
+
+from dna_asic.spec.accelerator import AcceleratorConfig, Reduction
+from dna_asic.spec.dims import Operand
+from dna_asic.spec.geometry import param_channels
+from dna_asic.spec.instruction import FIELDS, INSTRUCTION_BYTES
+from dna_asic.spec.latency import STORE_CYCLES, reduction_extent
+from dna_asic.spec.quant import MULTIPLIER_BITS
+from dna_asic.technology import Technology
+
+WORD_BITS = {Operand.W: 8, Operand.I: 8, Operand.O: 32}
+PE_REGISTER_BITS = 8 + 8 + 16 + 32  # two operands, product, accumulator: clocked at every MAC
+FULL_ADDER_GATES = 6
+MUX_GATES_PER_BIT = 2  # read multiplexer of a register file, load enable
+NEST_GATES_PER_BIT = 6  # odometer: compare, increment, select; address: add
+PARAM_BANKS, PARAM_BITS = 4, 64
+FIFO_BEATS = 4
+
+EVENTS = ("macs", "postprocess", *(f"{kind}.{x.name}" for kind in (
+    "rf_reads", "rf_writes", "noc", "gb_reads", "gb_writes", "dram_reads", "dram_writes") for x in Operand))
+LEVEL_OF = {"macs": "mac", "postprocess": "postprocess", "rf_reads": "rf", "rf_writes": "rf", "noc": "noc",
+            "gb_reads": "gb", "gb_writes": "gb", "dram_reads": "dram", "dram_writes": "dram"}
+LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "leakage")
+
+
+def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology) -> dict[str, float]:
+    """pJ of one event of each kind of EVENTS; an event is what `Counts` counts (DRAM: a byte)."""
+    chunk = accelerator.chunks[0]
+    table = {"macs": technology["mac_pj"] + PE_REGISTER_BITS * technology["ff_write_pj"],
+             "postprocess": technology["postprocess_pj"]}
+    wire_pj_per_bit = technology["noc_pj_per_bit_mm"] * array_span_mm(accelerator, technology)
+    dram_pj = 8 * technology["dram_pj_per_bit"]
+    for x, words in _rf_words(chunk).items():
+        rf_pj = WORD_BITS[x] * technology.rf_pj_per_bit(2 * words * WORD_BITS[x] / 8)
+        table |= {f"rf_reads.{x.name}": rf_pj, f"rf_writes.{x.name}": rf_pj,
+                  f"noc.{x.name}": WORD_BITS[x] * wire_pj_per_bit,
+                  f"dram_reads.{x.name}": dram_pj, f"dram_writes.{x.name}": dram_pj}
+        _, depth, bits = buffer_macros(accelerator, x)
+        table |= {f"gb_reads.{x.name}": WORD_BITS[x] / bits * technology.sram_read_pj(depth, bits),
+                  f"gb_writes.{x.name}": WORD_BITS[x] / bits * technology.sram_write_pj(depth, bits)}
+    return table
+
+
+def buffer_macros(accelerator: AcceleratorConfig, operand: Operand) -> tuple[int, int, int]:
+    """(macros, words, bits) of an operand's global buffer: two halves, banks of the narrower of its two ports."""
+    chunk = accelerator.chunks[0]
+    size = {Operand.W: chunk.gb_w_bytes, Operand.I: chunk.gb_i_bytes, Operand.O: chunk.gb_o_bytes}[operand]
+    word_bytes = WORD_BITS[operand] // 8
+    other = chunk.n_pp * word_bytes if operand is Operand.O else accelerator.port_bytes
+    one = chunk.widths[operand] * word_bytes
+    narrow, wide = min(one, other), max(one, other)
+    return 2 * (wide // narrow), max(1, size // 2 // wide), 8 * narrow
+
+
+def array_span_mm(accelerator: AcceleratorConfig, technology: Technology) -> float:
+    """Wire that a delivered word drives: along all rows and all columns of the array, PEs being square."""
+    chunk = accelerator.chunks[0]
+    area = area_um2(accelerator, technology)
+    pitch_mm = math.sqrt((area["pe_array"] + area["rf"]) / chunk.pes) * 1e-3
+    return pitch_mm * (chunk.pe_rows + chunk.pe_cols) / 2
+
+
+def area_um2(accelerator: AcceleratorConfig, technology: Technology) -> dict[str, float]:
+    """Area per block."""
+    chunk, port = accelerator.chunks[0], accelerator.port_bytes
+    macros = [buffer_macros(accelerator, x) for x in Operand]
+    return {
+        "pe_array": _pe_array_um2(chunk, technology),
+        "rf": sum(2 * words * WORD_BITS[x] * _sets(chunk, x) for x, words in _rf_words(chunk).items())
+        * _register(technology, MUX_GATES_PER_BIT),
+        "gb": sum(n * technology.sram_area_um2(words, bits) for n, words, bits in macros),
+        "noc": (2 * (8 * chunk.n_w + 8 * chunk.n_i + 32 * chunk.n_o)) * _register(technology, MUX_GATES_PER_BIT)
+        + _fields(("wf_", "if_", "od_")) * _register(technology, NEST_GATES_PER_BIT),
+        "sequencer": 8 * INSTRUCTION_BYTES * _register(technology, 1)
+        + _fields(("rf_", "gb_", "dram_")) * _register(technology, NEST_GATES_PER_BIT),
+        "dma": 2 * FIFO_BEATS * 8 * port * _register(technology, MUX_GATES_PER_BIT)
+        + _fields(("i_", "it_", "o_", "w_", "r_")) * _register(technology, NEST_GATES_PER_BIT),
+        "postprocess": _postprocess_um2(chunk, technology),
+    }
+
+
+def _rf_words(chunk):
+    return {Operand.W: chunk.rf_w_words, Operand.I: chunk.rf_i_words, Operand.O: chunk.rf_o_words}
+
+
+def _sets(chunk, operand):
+    """Register files of an operand: one a PE; with an adder tree one a root for O."""
+    tree = operand is Operand.O and chunk.reduction is Reduction.TREE
+    return chunk.pes // reduction_extent(chunk) if tree else chunk.pes
+
+
+def _register(technology, gates):
+    """Area of a flip-flop with `gates` NAND2 of logic."""
+    return technology["ff_area_um2"] + gates * technology["gate_area_um2"]
+
+
+def _fields(prefixes):
+    """Bits of the state that walks the nests with these field names: as many as their jumps and last indices."""
+    return sum(f.width for f in FIELDS if f.name.startswith(prefixes)) // 4
+
+
+def _pe_array_um2(chunk, technology):
+    adder = 32 * FULL_ADDER_GATES * technology["gate_area_um2"]
+    joins = chunk.pes - chunk.pes // reduction_extent(chunk)
+    pe = technology["mac_area_um2"] + PE_REGISTER_BITS * _register(technology, MUX_GATES_PER_BIT)
+    return chunk.pes * pe + joins * (adder + 32 * technology["ff_area_um2"] / 2)
+
+
+def _postprocess_um2(chunk, technology):
+    multiplier = 32 * MULTIPLIER_BITS * FULL_ADDER_GATES * technology["gate_area_um2"]
+    lane = 2 * multiplier + STORE_CYCLES * 48 * technology["ff_area_um2"]  # own product and the residual's
+    return chunk.n_pp * lane + PARAM_BANKS * technology.sram_area_um2(param_channels(chunk), PARAM_BITS)

@@ -1,0 +1,163 @@
+"""Cycles, events and energy of a layer on chips by mappings: exact, batched."""
+
+from collections.abc import Mapping as Table
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dna_asic.cost.batch import ChipBatch, MappingBatch, Nest
+from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
+from dna_asic.cost.counts import Schedule, count
+from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, area_um2, event_energies_pj
+from dna_asic.errors import SpecError
+from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
+from dna_asic.spec.dims import Operand
+from dna_asic.spec.geometry import Geometry, geometry
+from dna_asic.spec.instruction import INSTRUCTION_BYTES
+from dna_asic.spec.latency import (
+    CORE_CYCLES, DMA_JOB_CYCLES, INSTRUCTION_CYCLES, LAYER_CYCLES, RUN_CYCLES, STORE_CYCLES, WRITE_RESPONSE_CYCLES,
+)
+from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.report import CostReport, Counts, LayerCost
+from dna_asic.technology import Technology
+
+W, I, O = Operand  # noqa: E741
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """Energy tables of a batch of chips. event_pj: float64 [N, len(EVENTS)]; area_mm2, leakage_mw: [N]."""
+
+    event_pj: Tensor
+    area_mm2: Tensor
+    leakage_mw: Tensor
+
+    @classmethod
+    def of(cls, accelerators: Sequence[AcceleratorConfig], technology: Technology) -> "Prices":
+        """One row per accelerator."""
+        tables = [event_energies_pj(a, technology) for a in accelerators]
+        areas = [sum(area_um2(a, technology).values()) for a in accelerators]
+        return cls(event_pj=torch.tensor([[t[e] for e in EVENTS] for t in tables], dtype=torch.float64),
+                   area_mm2=torch.tensor([a * 1e-6 for a in areas], dtype=torch.float64),
+                   leakage_mw=torch.tensor([technology.leakage_mw(a) for a in areas], dtype=torch.float64))
+
+    def take(self, index: Tensor) -> "Prices":
+        """Rows `index`."""
+        return Prices(event_pj=self.event_pj[index], area_mm2=self.area_mm2[index], leakage_mw=self.leakage_mw[index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostBatch:
+    """cycles: int64 [N]; counts: the record with int64 [N] entries; energy_pj: float64 [N], leakage included."""
+
+    cycles: Tensor
+    counts: Counts
+    energy_pj: Tensor
+
+
+def evaluate(layer: LayerShape, chips: ChipBatch, mapping: MappingBatch, prices: Prices,
+             sizes: Geometry | None = None) -> CostBatch:
+    """Cost of `layer` for each row; rows must be legal. `sizes`: the rows' geometry where it is at hand."""
+    schedule = schedule_of(layer, chips, mapping, sizes)
+    cycles, counts = layer_cycles(schedule), count(schedule)
+    dynamic = (torch.stack(event_counts(counts, cycles), dim=1).double() * prices.event_pj).sum(dim=1)
+    return CostBatch(cycles=cycles, counts=counts, energy_pj=dynamic + cycles * chips.clk_period_ns * prices.leakage_mw)
+
+
+def schedule_of(layer: LayerShape, chips: ChipBatch, mapping: MappingBatch, sizes: Geometry | None = None) -> Schedule:
+    """Sizes and nests of each row."""
+    return Schedule(
+        layer=layer, chips=chips, mapping=mapping, geometry=sizes or geometry(layer, chips, chips.port_bytes, mapping),
+        rf=Nest.of(chips.rf_order, mapping.rf), gb=Nest.of(chips.gb_order, mapping.gb),
+        dram=Nest.of(chips.dram_order, mapping.dram))
+
+
+def core_cycles(s: Schedule) -> Tensor:
+    """Cycles of one DRAM tile in the core, start to done."""
+    beats, chips = s.geometry.fill_beats, s.chips
+    duration = {W: chips.fill_latency + beats[W], I: chips.fill_latency + beats[I], O: chips.drain_latency + beats[O]}
+    compute = s.rf.bounds.prod(dim=1)
+    return unshared_cycles(s.gb.bounds, compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
+
+
+def read_job_cycles(chips: ChipBatch, beats: Tensor) -> Tensor:
+    """A DMA read job of W or I: set-up, the memory's latency, one beat a cycle."""
+    return DMA_JOB_CYCLES + chips.memory_latency_cycles + beats
+
+
+def residual_job_cycles(s: Schedule) -> Tensor:
+    """The residual's read job lasts as long as post-processing takes its stream."""
+    return read_job_cycles(s.chips, s.geometry.store_cycles)
+
+
+def store_job_cycles(s: Schedule) -> Tensor:
+    """Post-processing and write of one O tile; with a residual its first data must arrive."""
+    wait = s.chips.memory_latency_cycles + DMA_JOB_CYCLES if s.layer.has_residual else 0
+    return STORE_CYCLES + s.geometry.store_cycles + WRITE_RESPONSE_CYCLES + wait
+
+
+def fetch_cycles(chips: ChipBatch) -> Tensor:
+    """Fetch and set-up of one layer's instruction."""
+    return read_job_cycles(chips, INSTRUCTION_BYTES // chips.port_bytes) + INSTRUCTION_CYCLES
+
+
+def layer_cycles(s: Schedule) -> Tensor:
+    """One layer: fetch, prologue, schedule of DRAM tiles, epilogue."""
+    low, beats = s.dram.lowest, s.geometry.dma_beats
+    read = [Member(low[x], read_job_cycles(s.chips, beats[x])) for x in (I, W)]
+    if s.layer.has_residual:
+        read.insert(0, Member(low[O], residual_job_cycles(s), drain=True))
+    write = (Member(low[O], store_job_cycles(s), drain=True),)
+    return fetch_cycles(s.chips) + shared_cycles(s.dram.bounds, core_cycles(s), (tuple(read), write)) + LAYER_CYCLES
+
+
+def event_counts(counts: Counts, zero_like=None) -> list:
+    """Counts in the order of EVENTS; what a layer has none of is 0."""
+    absent = torch.zeros_like(zero_like) if zero_like is not None else 0
+    values = []
+    for event in EVENTS:
+        kind, _, operand = event.partition(".")
+        field = getattr(counts, kind)
+        values.append(field.get(Operand[operand], absent) if operand else field)
+    return values
+
+
+def energy_by_level_pj(counts: Counts, table: Table[str, float]) -> dict[str, float]:
+    """Sum of counts x table per level, leakage 0."""
+    energy = dict.fromkeys(LEVELS, 0.0)
+    for event, number in zip(EVENTS, event_counts(counts), strict=True):
+        energy[LEVEL_OF[event.partition(".")[0]]] += number * table[event]
+    return energy
+
+
+def evaluate_design(layers: Sequence[tuple[str, LayerShape]], accelerator: AcceleratorConfig,
+                    mappings: Table[str, Mapping], technology: Technology) -> CostReport:
+    """Exact report of a network's hardware layers, in program order, on one accelerator.
+
+    mappings: by layer name, legal. Raises SpecError when one is missing.
+    """
+    missing = [name for name, _ in layers if name not in mappings]
+    if missing:
+        raise SpecError(f"Design '{accelerator.name}': no mapping for layer {', '.join(missing)}; map it first.")
+    table, areas = event_energies_pj(accelerator, technology), area_um2(accelerator, technology)
+    leakage_mw = technology.leakage_mw(sum(areas.values()))
+    costs = [_layer_cost(name, shape, accelerator, mappings[name], table, leakage_mw) for name, shape in layers]
+    levels = {level: sum(c.energy_pj[level] for c in costs) for level in LEVELS}
+    levels["leakage"] += RUN_CYCLES * accelerator.clk_period_ns * leakage_mw
+    return CostReport(
+        technology=technology.name, clk_period_ns=accelerator.clk_period_ns, layers=tuple(costs),
+        latency_cycles=RUN_CYCLES + sum(c.cycles for c in costs), energy_pj_by_level=levels, area_um2_by_block=areas)
+
+
+def _layer_cost(name, shape, accelerator, mapping, table, leakage_mw):
+    schedule = schedule_of(shape, ChipBatch.from_configs([accelerator]), MappingBatch.from_mappings([mapping]))
+    cycles, counts = int(layer_cycles(schedule)), _scalar(count(schedule))
+    energy = energy_by_level_pj(counts, table) | {"leakage": cycles * accelerator.clk_period_ns * leakage_mw}
+    return LayerCost(name=name, cycles=cycles, counts=counts, energy_pj=energy)
+
+
+def _scalar(counts):
+    convert = lambda v: {k: int(n) for k, n in v.items()} if isinstance(v, dict) else int(v)  # noqa: E731
+    return Counts(**{name: convert(value) for name, value in vars(counts).items()})

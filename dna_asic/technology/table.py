@@ -1,0 +1,113 @@
+"""A technology file: strict loading, and the few formulas over its coefficients."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from dna_asic.errors import SpecError
+from dna_asic.spec.record import from_plain, load_yaml
+
+FOLDER = Path(__file__).parent
+UNITS = {  # every coefficient a file must give, and its unit
+    "supply_v": "V",
+    "clk_period_ns": "ns",
+    "mac_pj": "pJ",
+    "postprocess_pj": "pJ per 32-bit word",
+    "rf_base_pj_per_bit": "pJ/bit",
+    "rf_slope_pj_per_bit_byte": "pJ/bit per byte of one PE's file",
+    "sram_base_pj_per_bit": "pJ/bit",
+    "sram_slope_pj_per_bit_sqrt_kb": "pJ/bit per square root of KB",
+    "sram_write_factor": "write energy / read energy",
+    "noc_pj_per_bit_mm": "pJ/bit per mm of wire",
+    "dram_pj_per_bit": "pJ/bit",
+    "gate_area_um2": "um2 per NAND2",
+    "ff_area_um2": "um2 per flip-flop",
+    "ff_write_pj": "pJ per clocked bit",
+    "mac_area_um2": "um2 per int8 multiplier and 32-bit adder",
+    "sram_area_um2_per_bit": "um2/bit",
+    "sram_overhead_um2": "um2 per macro",
+    "sram_access_base_ns": "ns",
+    "sram_access_slope_ns": "ns per square root of bits",
+    "leakage_mw_per_mm2": "mW/mm2",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One coefficient. source: paper, table or code it was read in; scaled_by: whose factors brought it to the node."""
+
+    value: float
+    unit: str
+    source: str
+    scaled_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Technology:
+    """A process node: every coefficient of UNITS. Raises SpecError with every fault of the file."""
+
+    name: str
+    node_nm: int
+    values: dict[str, Value]
+
+    def __post_init__(self):
+        faults = [f"Technology '{self.name}': unknown value '{n}'." for n in self.values if n not in UNITS]
+        for name, unit in UNITS.items():
+            entry = self.values.get(name)
+            if entry is None:
+                faults.append(f"Technology '{self.name}': missing value '{name}' in {unit}; add it with its source.")
+                continue
+            if entry.unit != unit:
+                faults.append(f"Technology '{self.name}': {name} must be in {unit}, not {entry.unit}.")
+            if not entry.source.strip():
+                faults.append(f"Technology '{self.name}': {name} has no source; say where it was read.")
+            if not (math.isfinite(entry.value) and entry.value >= 0):
+                faults.append(f"Technology '{self.name}': {name} must not be negative, not {entry.value}.")
+        if faults:
+            raise SpecError("\n".join(faults))
+
+    def __getitem__(self, name: str) -> float:
+        """Value of a coefficient in its unit of UNITS."""
+        return self.values[name].value
+
+    @property
+    def clk_period_ns(self) -> float:
+        """Default clock of the node."""
+        return self["clk_period_ns"]
+
+    def rf_pj_per_bit(self, file_bytes: float) -> float:
+        """Energy of one bit read or written in a register file of `file_bytes` (both halves, one operand, one PE)."""
+        return self["rf_base_pj_per_bit"] + self["rf_slope_pj_per_bit_byte"] * max(file_bytes - 1, 0)
+
+    def sram_read_pj(self, words: int, bits: int) -> float:
+        """Energy of one read of a `words` x `bits` memory, all bits."""
+        kilobytes = words * bits / 8192
+        return bits * (self["sram_base_pj_per_bit"] + self["sram_slope_pj_per_bit_sqrt_kb"] * math.sqrt(kilobytes))
+
+    def sram_write_pj(self, words: int, bits: int) -> float:
+        """Energy of one write, all bits."""
+        return self.sram_read_pj(words, bits) * self["sram_write_factor"]
+
+    def sram_area_um2(self, words: int, bits: int) -> float:
+        """Area of one `words` x `bits` memory macro with a write and a read port."""
+        return self["sram_overhead_um2"] + self["sram_area_um2_per_bit"] * words * bits
+
+    def sram_access_ns(self, words: int, bits: int) -> float:
+        """Clock to data."""
+        return self["sram_access_base_ns"] + self["sram_access_slope_ns"] * math.sqrt(words * bits)
+
+    def leakage_mw(self, area_um2: float) -> float:
+        """Leakage power of an area."""
+        return self["leakage_mw_per_mm2"] * area_um2 * 1e-6
+
+
+def targets() -> tuple[str, ...]:
+    """Names of the technology files at hand."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def load_technology(target: str) -> Technology:
+    """Load a node by name, for example "asic-28nm"; raises SpecError for an unknown one."""
+    if target not in targets():
+        raise SpecError(f"Target must be one of {', '.join(targets())}, not '{target}'.")
+    return from_plain(Technology, load_yaml(FOLDER / f"{target}.yaml"), f"technology '{target}'")
