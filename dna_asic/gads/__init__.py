@@ -1,0 +1,5 @@
+"""The generic accelerator design space."""
+
+from dna_asic.gads.space import GadsSpace
+
+__all__ = ["GadsSpace"]

@@ -1,0 +1,163 @@
+"""GADS: labelled choices that freeze to an AcceleratorConfig, or are refused with the reason."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from dna_asic.errors import InfeasibleDesign, SpecError
+from dna_asic.space import Choice, Space
+from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
+from dna_asic.spec.dims import Dim, Operand
+from dna_asic.spec.record import from_plain, load_yaml
+
+FOLDER = Path(__file__).parent / "spaces"
+DATAFLOWS = {
+    "kc_tree": (Dim.K, Dim.C, Reduction.TREE),
+    "kc_drain": (Dim.K, Dim.C, Reduction.DRAIN),
+    "pq": (Dim.P, Dim.Q, Reduction.TREE),
+}
+ORDERS = ("rf_order", "gb_order", "dram_order")
+WIDTHS = {"n_w": Operand.W, "n_i": Operand.I, "n_o": Operand.O}
+NUMBERS = ("pe_rows", "pe_cols", "n_pp", "rf_w_words", "rf_i_words", "rf_o_words", "gb_w_bytes", "gb_i_bytes",
+           "gb_o_bytes")
+ENTRIES = ("dataflow", *NUMBERS, *WIDTHS, *ORDERS, "port_bytes")
+DEFAULT_CLK_PERIOD_NS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GadsFile:
+    """A space file. entries: options of every choice of ENTRIES. clk_period_ns: none for the technology's clock."""
+
+    name: str
+    memory_latency_cycles: int
+    entries: dict[str, list]
+    clk_period_ns: float | None = None
+
+    def __post_init__(self):
+        faults = [f"Space '{self.name}': unknown entry '{e}'{_hint(e, ENTRIES)}" for e in self.entries
+                  if e not in ENTRIES]
+        faults += [f"Space '{self.name}': missing entry '{e}'; add its options." for e in ENTRIES
+                   if e not in self.entries]
+        for entry, options in self.entries.items():
+            kind = str if entry == "dataflow" or entry in ORDERS else int
+            if not options or any(type(o) is not kind for o in options):
+                faults.append(f"Space '{self.name}': {entry} must be a list of {kind.__name__} options, "
+                              f"not {options!r}.")
+            elif entry == "dataflow":
+                faults += [f"Space '{self.name}': dataflow must be one of {', '.join(DATAFLOWS)}, not {o}."
+                           for o in options if o not in DATAFLOWS]
+            elif entry in ORDERS:
+                faults += [f"Space '{self.name}': {entry} '{o}' names no loop dim '{d}'; use G K C P Q R S."
+                           for o in options for d in o.split() if d not in Dim.__members__]
+        if faults:
+            raise SpecError("\n".join(faults))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GadsSpace:
+    """The space: `choices` (one categorical each), `size`, `freeze`. Narrow it by `pinned`."""
+
+    name: str
+    choices: tuple[Choice, ...]
+    memory_latency_cycles: int
+    clk_period_ns: float | None = None
+
+    @classmethod
+    def load(cls, source: str | Path = "default") -> "GadsSpace":
+        """A bundled space by name, or a YAML file by path; raises SpecError."""
+        bundled = FOLDER / f"{source}.yaml"
+        if not bundled.exists() and Path(source).suffix not in (".yaml", ".yml"):
+            known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
+            raise SpecError(f"Space must be one of {known} or a .yaml file, not '{source}'.")
+        plain = from_plain(GadsFile, load_yaml(bundled if bundled.exists() else Path(source)), f"space '{source}'")
+        return cls(name=plain.name, choices=tuple(Choice(e, plain.entries[e]) for e in ENTRIES),
+                   memory_latency_cycles=plain.memory_latency_cycles, clk_period_ns=plain.clk_period_ns)
+
+    @property
+    def space(self) -> Space:
+        """The same as a generic space."""
+        return Space(name=f"space '{self.name}'", choices=self.choices, build=self.build)
+
+    @property
+    def size(self) -> int:
+        """Number of samples; tilings, which depend on the network, are not in it."""
+        return self.space.size
+
+    def pinned(self, pins: Sequence[str]) -> "GadsSpace":
+        """Narrow entries by "name=value" or "name=value|value"; raises SpecError with every wrong pin."""
+        choices, faults = {c.label: c for c in self.choices}, []
+        for pin in pins:
+            label, equals, text = pin.partition("=")
+            if not equals or label not in choices:
+                faults.append(f"Pin '{pin}' must be name=value with a name of the space{_hint(label, choices)}")
+                continue
+            by_text = {str(o): o for o in choices[label].options}
+            wanted = text.split("|")
+            faults += [f"Pin '{pin}': {label} must be one of {', '.join(by_text)}, not '{w}'{_hint(w, by_text)}"
+                       for w in wanted if w not in by_text]
+            kept = tuple(by_text[w] for w in wanted if w in by_text)
+            if kept:
+                choices[label] = Choice(label, kept)
+        if faults:
+            raise SpecError("\n".join(faults))
+        return dataclasses.replace(self, choices=tuple(choices.values()))
+
+    def at_clock(self, clk_period_ns: float) -> "GadsSpace":
+        """The space with the technology's clock, unless its file fixes one."""
+        return dataclasses.replace(self, clk_period_ns=self.clk_period_ns or clk_period_ns)
+
+    def sample(self, generator: torch.Generator) -> dict[str, Any]:
+        """One sample, uniform per choice; it may be infeasible."""
+        return self.space.sample(generator)
+
+    def freeze(self, sample: Mapping[str, Any]) -> AcceleratorConfig:
+        """The chip of a sample. Raises SpecError for a sample outside the space, InfeasibleDesign with the reason."""
+        return self.space.freeze(sample)
+
+    def build(self, sample: Mapping[str, Any]) -> AcceleratorConfig:
+        """As `freeze`, for a sample that is known to be of the space."""
+        row_dim, col_dim, reduction = DATAFLOWS[sample["dataflow"]]
+        lanes = _lane_extents(row_dim, col_dim, sample["pe_rows"], sample["pe_cols"])
+        chunk = ChunkConfig(
+            row_dim=row_dim, col_dim=col_dim, reduction=reduction, **{n: sample[n] for n in NUMBERS},
+            **{n: widest(sample[n], lanes[x]) for n, x in WIDTHS.items()},
+            **{n: tuple(Dim[d] for d in sample[n].split()) for n in ORDERS})
+        return AcceleratorConfig(
+            name=self.name, chunks=(chunk,), port_bytes=sample["port_bytes"],
+            memory_latency_cycles=self.memory_latency_cycles, clk_period_ns=self.clk_period_ns or DEFAULT_CLK_PERIOD_NS)
+
+    def feasible(self, generator: torch.Generator, attempts: int = 1000) -> tuple[dict[str, Any], AcceleratorConfig]:
+        """A uniform sample that freezes, and its chip; raises InfeasibleDesign after `attempts`."""
+        for _ in range(attempts):
+            sample = self.sample(generator)
+            try:
+                return sample, self.build(sample)
+            except InfeasibleDesign as error:
+                reason = error
+        raise InfeasibleDesign(f"Space '{self.name}': none of {attempts} samples is a chip; the last reason: {reason}")
+
+
+def widest(limit: int, extent: int) -> int:
+    """Largest power of two up to `limit` that divides `extent`."""
+    width = 1
+    while 2 * width <= limit and extent % (2 * width) == 0:
+        width *= 2
+    return width
+
+
+def _lane_extents(row_dim, col_dim, rows, cols):
+    """PEs along the lane axis of each operand, as ChunkConfig has them."""
+    chunk = SimpleNamespace(row_dim=row_dim, col_dim=col_dim, pe_rows=rows, pe_cols=cols)
+    chunk.lane_axis = lambda operand: ChunkConfig.lane_axis(chunk, operand)
+    return {x: ChunkConfig.lane_extent(chunk, x) for x in Operand}
+
+
+def _hint(value, names):
+    close = difflib.get_close_matches(str(value), [str(n) for n in names], n=1)
+    return f"; did you mean '{close[0]}'?" if close else "."
