@@ -159,14 +159,16 @@ def _alignment_faults(layer, port, mapping, tile):
         yield f"Tile C={tile[C]} must be a multiple of port_bytes={port} when C is split at DRAM."
     if mapping.dram[K] > 1 and tile[K] % port:
         yield f"Tile K={tile[K]} must be a multiple of port_bytes={port} when K is split at DRAM."
+    if layer.depthwise and (tile[K] > 1 or tile[C] > 1):
+        yield f"A depthwise layer keeps the factors of K and C at 1; not tile K={tile[K]}, C={tile[C]}."
     if layer.depthwise and mapping.dram[G] > 1 and tile[G] % port:
         yield f"Tile G={tile[G]} must be a multiple of port_bytes={port} when a depthwise G is split at DRAM."
     if layer.g > 1 and not layer.depthwise and tile[G] > 1 and (mapping.dram[C] > 1 or mapping.dram[K] > 1):
         yield f"A grouped layer with several groups in a tile (G={tile[G]}) must keep C and K whole at DRAM."
     if layer.k_segments > 1 and layer.g > 1:
         segment = layer.k // layer.k_segments
-        if tile[G] > 1 or segment % tile[K] or tile[K] % port:
-            yield (f"A shuffled layer needs tile G=1 and a tile K that divides {segment} and is a multiple of "
+        if tile[G] > 1 or tile[K] != segment or segment % port:
+            yield (f"A shuffled layer needs tile G=1 and tile K={segment}, its segment, a multiple of "
                    f"port_bytes={port}; not G={tile[G]}, K={tile[K]}.")
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from dna_asic.spec.instruction import Instruction
 from dna_asic.spec.layer import LayerShape
 from dna_asic.spec.accelerator import Mapping
@@ -28,6 +30,18 @@ class TensorLayout:
     def size_bytes(self) -> int:
         """Bytes the tensor takes."""
         return self.blocks * self.height * self.width * self.port_bytes
+
+    def pack(self, values: np.ndarray) -> bytes:
+        """Memory bytes of an int8 tensor [channels, height, width]; unused places are zero."""
+        physical = np.zeros((self.blocks * self.port_bytes, self.height, self.width), np.int8)
+        physical[list(self.slots)] = values
+        blocks = physical.reshape(self.blocks, self.port_bytes, self.height, self.width)
+        return blocks.transpose(0, 2, 3, 1).tobytes()
+
+    def unpack(self, data: bytes) -> np.ndarray:
+        """Inverse of `pack`: int8 [channels, height, width]."""
+        blocks = np.frombuffer(data, np.int8).reshape(self.blocks, self.height, self.width, self.port_bytes)
+        return blocks.transpose(0, 3, 1, 2).reshape(-1, self.height, self.width)[list(self.slots)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,154 @@
+"""The joint loop: DNS and DAS in turn, each priced by the other's optimum of the moment (arXiv 2010.14778)."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dna_asic.cosearch.das import AcceleratorSearch
+from dna_asic.cosearch.dns import NetworkSearch
+from dna_asic.cosearch.training import augment, batches
+from dna_asic.data import DatasetSplits
+from dna_asic.mapping.layout import hardware_shapes
+from dna_asic.networks import Macro, candidate_layers, expand
+from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointSettings:
+    """warmup_epochs train weights alone; joint_epochs alternate weights, alpha and gamma.
+
+    das_steps: steps of gamma per joint epoch. hw_weight: lambda, the weight of the hardware cost (in units of the
+    current network's EDP logarithm) beside the cross-entropy.
+    """
+
+    warmup_epochs: int = 10
+    joint_epochs: int = 16
+    batch: int = 32
+    das_steps: int = 4
+    hw_weight: float = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What one epoch did; hardware entries are None while the weights warm up."""
+
+    epoch: int
+    weight_loss: float
+    task_loss: float | None = None
+    hw_loss: float | None = None
+    alpha_entropy: float | None = None
+    gamma_entropy: float | None = None
+    sampled_edp_js: float | None = None
+    best_edp_js: float | None = None
+    choices: tuple[str, ...] | None = None
+
+
+def network_shapes(macro: Macro, choice: Sequence[str], port_bytes: int) -> list[tuple[str, LayerShape]]:
+    """Hardware layers of the network that `choice` gives."""
+    return hardware_shapes(expand(macro, choice), port_bytes)
+
+
+def candidate_shapes(layers: tuple[LayerSpec, ...], port_bytes: int) -> list[LayerShape]:
+    """Hardware layers of one candidate block, laid out as a network of its own."""
+    if not layers:
+        return []
+    outside = layers[0].source
+    local = tuple(dataclasses.replace(x, source="input" if x.source == outside else x.source,
+                                      residual="input" if x.residual == outside else x.residual) for x in layers)
+    first = local[0].shape
+    shape = (first.g * first.c, first.h, first.w)
+    fragment = NetworkSpec(name="candidate", input_shape=shape, layers=local)
+    return [s for _, s in hardware_shapes(fragment, port_bytes)]
+
+
+class JointSearch:
+    """State of a co-search; `run_epoch` moves it by one epoch. Everything follows from the seed."""
+
+    def __init__(self, macro: Macro, splits: DatasetSplits, network: NetworkSearch, accelerator: AcceleratorSearch,
+                 settings: JointSettings, seed: int):
+        self.macro, self.splits, self.settings = macro, splits, settings
+        self.network, self.accelerator = network, accelerator
+        self.epoch = 0
+        self.generator = torch.Generator().manual_seed(seed)
+        self.history: list[EpochRecord] = []
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all."""
+        return self.settings.warmup_epochs + self.settings.joint_epochs
+
+    def run_epoch(self, tick: Callable[[], None] = lambda: None) -> EpochRecord:
+        """One epoch over the training part; `tick` is called after each batch."""
+        joint = self.epoch >= self.settings.warmup_epochs
+        hardware = self._search_accelerator() if joint else {}
+        hw_cost = self._candidate_costs() if joint else None
+        weight_losses, arch_losses = [], []
+        val_order = batches(len(self.splits.val.labels), self.settings.batch, self.generator)
+        train_order = batches(len(self.splits.train.labels), self.settings.batch, self.generator)
+        for i, index in enumerate(train_order):
+            weight_losses.append(self.network.train_weights_step(self._batch(self.splits.train, index, True)))
+            if joint:
+                val = self._batch(self.splits.val, val_order[i % len(val_order)], False)
+                arch_losses.append(self.network.arch_step(val, hw_cost, self.settings.hw_weight))
+            tick()
+        record = EpochRecord(epoch=self.epoch, weight_loss=_mean(weight_losses), **hardware)
+        if joint:
+            record = dataclasses.replace(
+                record, task_loss=_mean([x.task for x in arch_losses]), hw_loss=_mean([x.hardware for x in arch_losses]),
+                alpha_entropy=self.network.entropy(), choices=tuple(self.network.derive()))
+            self.network.anneal()
+        self.epoch += 1
+        self.history.append(record)
+        return record
+
+    def _batch(self, subset, index, train):
+        images = subset.images[index]
+        if train:
+            images = augment(images, self.generator, mirror=self.splits.name != "digits")
+        return images, subset.labels[index]
+
+    def _search_accelerator(self) -> dict[str, float]:
+        shapes = [s for _, s in self._shapes(self.network.derive())]
+        for _ in range(self.settings.das_steps):
+            stats = self.accelerator.step(shapes)
+        return {"gamma_entropy": stats.entropy, "sampled_edp_js": stats.mean_cost, "best_edp_js": stats.best_cost}
+
+    def _shapes(self, choice):
+        return network_shapes(self.macro, choice, self._port_bytes())
+
+    def _port_bytes(self):
+        return self.accelerator.port_bytes
+
+    def _candidate_costs(self) -> Tensor:
+        """[layers, candidates]: each candidate's share of the logarithm of EDP, d ln(E T) = dE / E + dT / T."""
+        port = self._port_bytes()
+        energy, cycles = self.accelerator.layer_costs([s for _, s in self._shapes(self.network.derive())]).sum(dim=0)
+        costs = torch.zeros(self.network.supernet.alpha.shape)
+        for i, candidates in enumerate(candidate_layers(self.macro)):
+            for j, layers in enumerate(candidates):
+                shapes = candidate_shapes(layers, port)
+                if shapes:
+                    own = self.accelerator.layer_costs(shapes).sum(dim=0)
+                    costs[i, j] = float(own[0] / energy + own[1] / cycles)
+        return costs
+
+    def state_dict(self) -> dict:
+        """For a checkpoint: tensors, numbers and strings only."""
+        return {"epoch": self.epoch, "generator": self.generator.get_state(), "network": self.network.state_dict(),
+                "accelerator": self.accelerator.state_dict(),
+                "history": [dataclasses.asdict(r) for r in self.history]}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a `state_dict` as if never stopped."""
+        self.epoch = state["epoch"]
+        self.generator.set_state(state["generator"])
+        self.network.load_state_dict(state["network"])
+        self.accelerator.load_state_dict(state["accelerator"])
+        self.history = [EpochRecord(**r) for r in state["history"]]
+
+
+def _mean(values):
+    return sum(values) / len(values)

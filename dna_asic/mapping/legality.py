@@ -1,0 +1,70 @@
+"""What `spec.geometry.mapping_faults` refuses, as masks over a batch."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dna_asic.cost.batch import ChipBatch, MappingBatch
+from dna_asic.spec.dims import DIMS, Dim, Operand
+from dna_asic.spec.geometry import Geometry, geometry
+from dna_asic.spec.layer import LayerShape
+
+G, K, C, P, Q, R, S = DIMS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legality:
+    """legal: bool [N]. sizes: the geometry of all rows, meaningful where legal."""
+
+    legal: Tensor
+    sizes: Geometry
+
+
+def check_batch(layer: LayerShape, chips: ChipBatch, mapping: MappingBatch) -> Legality:
+    """Which rows the hardware can run; the same rows for which `check_mapping` raises nothing. Factors at least 1."""
+    sizes = geometry(layer, chips, chips.port_bytes, mapping)
+    legal = _covered(layer, mapping) & _spatial(chips, mapping) & (mapping.dram[R] == 1) & (mapping.dram[S] == 1)
+    legal &= _fits(chips, sizes) & (sizes.gb_tile[P] % layer.pool_window == 0)
+    legal &= (sizes.gb_tile[Q] % layer.pool_window == 0) & _aligned(layer, chips.port_bytes, mapping, sizes.gb_tile)
+    return Legality(legal=legal, sizes=sizes)
+
+
+def _covered(layer, mapping):
+    covered = [mapping.rf[d] * mapping.noc[d] * mapping.gb[d] * mapping.dram[d] >= layer.bounds[d] for d in DIMS]
+    return torch.stack(covered).all(dim=0)
+
+
+def _spatial(chips, mapping):
+    legal = torch.ones_like(chips.pe_rows, dtype=torch.bool)
+    for d in DIMS:
+        if d not in (chips.row_dim, chips.col_dim):
+            legal &= mapping.noc[d] == 1
+    for d, extent, axis in ((chips.row_dim, chips.pe_rows, "row"), (chips.col_dim, chips.pe_cols, "col")):
+        legal &= mapping.noc[d] <= extent
+        for operand in Operand:
+            if chips.lane_axis(operand) == axis:
+                legal &= (mapping.noc[d] == 1) | (mapping.noc[d] % chips.widths[operand] == 0)
+    return legal
+
+
+def _fits(chips, sizes):
+    words = {Operand.W: chips.rf_w_words, Operand.I: chips.rf_i_words, Operand.O: chips.rf_o_words}
+    half = {Operand.W: chips.gb_w_bytes // 2, Operand.I: chips.gb_i_bytes // 2, Operand.O: chips.gb_o_bytes // 2}
+    fits = sizes.o_channels <= (chips.gb_o_bytes // 2 // 4).clamp(max=1024)  # spec.geometry.param_channels
+    for x in Operand:
+        fits = fits & (sizes.rf_words[x] <= words[x]) & (sizes.gb_bytes[x] <= half[x])
+    return fits
+
+
+def _aligned(layer, port, mapping, tile):
+    split = {d: mapping.dram[d] > 1 for d in (Dim.G, Dim.K, Dim.C)}
+    legal = ~(split[C] & (tile[C] % port != 0)) & ~(split[K] & (tile[K] % port != 0))
+    if layer.depthwise:
+        return legal & ~(split[G] & (tile[G] % port != 0))
+    if layer.g > 1:
+        legal &= ~((tile[G] > 1) & (split[C] | split[K]))
+        if layer.k_segments > 1:
+            segment = layer.k // layer.k_segments
+            legal &= (tile[G] == 1) & (tile[K] == segment) & (segment % port == 0)
+    return legal
