@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dna_asic.errors import SpecError
-from dna_asic.spec.record import from_plain
+from dna_asic.spec.record import from_plain, to_plain
+from flows.openroad.steps import Step
 
 CLOCKS = ("clk", "clock")
 IGNORED = (*CLOCKS, "rst", "reset")
@@ -34,6 +35,23 @@ def read_activity(path: Path, first_cycle: int = 0, cycles: int | None = None) -
             raise SpecError(f"Activity file '{path}' is not JSON: {error}; run the simulation again.") from error
     with path.open(encoding="ascii", errors="replace") as stream:
         return read_vcd(stream, path.name, first_cycle, cycles)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivityExtraction(Step):
+    """Turn the waves of a simulation into activity.json, once. Metrics: cycles, scopes."""
+
+    waves: Path
+
+    def run(self, folder: Path) -> dict:
+        activity = read_activity(self.waves)
+        (folder / "activity.json").write_text(json.dumps(to_plain(activity), indent=1) + "\n")
+        return {"cycles": activity.cycles, "scopes": len(activity.toggles_per_bit_cycle)}
+
+
+def activity_step(waves: Path) -> ActivityExtraction:
+    """The step with its inputs and outputs declared."""
+    return ActivityExtraction(name="activity", inputs=(waves,), outputs=("activity.json",), waves=waves)
 
 
 def read_vcd(stream: io.TextIOBase, source: str, first_cycle: int = 0, cycles: int | None = None) -> Activity:

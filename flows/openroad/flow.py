@@ -8,6 +8,7 @@
     checks     what a reader should know before believing the figures       (checkers)
 """
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dna_asic.errors import SpecError
-from flows.openroad.activity import Activity, align
+from flows.openroad.activity import activity_step, align, read_activity
 from flows.openroad.checkers import check_all
 from flows.openroad.macros import Macro, macro_shapes
 from flows.openroad.platforms import find_library, plain_liberty, scaling
@@ -77,26 +78,33 @@ def top_module(verilog: str) -> str:
 
 
 def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, target_nm: int, macro_of: Callable[[int, int], Macro],
-             activity: Activity | None = None, platform: str | None = None,
+             waves: Path | None = None, platform: str | None = None,
              progress: Callable[[str], None] = lambda line: None) -> SynthRecord:
     """Run all steps on `rtl` with working files under `out`; results of unchanged inputs are taken from there.
 
-    macro_of(words, bits) prices a memory at the target node. Raises SpecError, ToolError.
+    macro_of(words, bits) prices a memory at the target node; its access time is taken to the library's node in
+    proportion to the nodes. waves: a VCD (or activity JSON) of the simulation. Raises SpecError, ToolError.
     """
     text = rtl.read_text()
     top = top_module(text)
     library = find_library(platform, target_nm)
     factors = scaling(library.platform, target_nm)
-    progress(f"[1/3] library {library.platform.name}" + (f" ({library.note})" if library.note else ""))
+    progress(f"[1/4] library {library.platform.name}" + (f" ({library.note})" if library.note else ""))
     (out / "library").mkdir(parents=True, exist_ok=True)
     common = {"top": top, "platform": library.platform, "clk_period_ns": clk_period_ns,
               "liberty": plain_liberty(library, out / "library")}
+    slower = library.platform.node_nm / target_nm
     macros = {name: macro_of(words, bits) for name, words, bits in macro_shapes(text)}
-    mapped = _timed(progress, "[2/3] synthesis (Yosys, ABC)", synthesis_step(rtl=rtl, **common), out)
-    timed = _timed(progress, "[3/3] timing and power (OpenSTA)", timing_step(
-        netlist=mapped.folder / "netlist.v", macros=tuple(macros.values()), **common), out)
+    stubs = tuple(dataclasses.replace(m, access_ns=m.access_ns * slower) for m in macros.values())
+    mapped = _timed(progress, "[2/4] synthesis (Yosys, ABC)", synthesis_step(rtl=rtl, **common), out)
+    timed = _timed(progress, "[3/4] timing and power (OpenSTA)", timing_step(
+        netlist=mapped.folder / "netlist.v", macros=stubs, **common), out)
     blocks = timed.metrics["blocks"]
-    rates, origin = _rates(activity, sorted(blocks))
+    seen = None
+    if waves is not None:
+        traced = _timed(progress, "[4/4] switching activity", activity_step(waves), out)
+        seen = read_activity(traced.folder / "activity.json")
+    rates, origin = _rates(seen, sorted(blocks))
     power = block_power(blocks, rates)
     used = mapped.metrics["macros"]
     area = _area_by_block(mapped.folder / "netlist.v", mapped.metrics, top, factors.area)
@@ -150,7 +158,7 @@ def _area_by_block(netlist, metrics, top, factor):
     """Scaled cell area of every direct child of the top; `own` cells of the top under "top"."""
     modules = metrics["modules"]
     body = re.search(rf"^module \\?{re.escape(top)}\s*\(.*?^endmodule", netlist.read_text(), re.DOTALL | re.MULTILINE)
-    found = re.findall(r"^\s+\\?(\S+) \\?(\S+) \($", body[0], re.MULTILINE) if body else []
+    found = re.findall(r"^\s+\\?(\S+)\s+\\?(\S+) \($", body[0], re.MULTILINE) if body else []
     area = {name: modules[kind]["area_um2"] * factor for kind, name in found if kind in modules}
     area["top"] = modules[top]["own_area_um2"] * factor
     return dict(sorted(area.items()))

@@ -24,6 +24,7 @@ TO_28NM = {130: (0.059, 0.083), 65: (0.253, 0.321), 45: (0.377, 0.507), 28: (1.0
 @dataclass(frozen=True, kw_only=True)
 class Platform:
     """A cell library. node_nm: its node; supply_v: voltage of the corner; driver: the cell that drives inputs.
+    buffer: the smallest buffer, and its output and input pin.
 
     liberty: names of the file wanted, first found serves. dont_use: patterns of cells kept out of mapping.
     setup_ns: set-up and hold time given to memory macros of this node.
@@ -34,20 +35,22 @@ class Platform:
     supply_v: float
     liberty: tuple[str, ...]
     driver: str
+    buffer: tuple[str, str, str]
     dont_use: tuple[str, ...] = ()
     setup_ns: float = 0.05
 
 
 PLATFORMS = (
-    Platform(name="nangate45", node_nm=45, supply_v=1.1, driver="BUF_X4",
+    Platform(name="nangate45", node_nm=45, supply_v=1.1, driver="BUF_X4", buffer=("BUF_X1", "Z", "A"),
              liberty=("NangateOpenCellLibrary_typical.lib.gz", "NangateOpenCellLibrary_typical.lib"),
              dont_use=("TAPCELL*", "FILLCELL*", "ANTENNA*", "CLKGATE*", "TBUF*", "TINV*", "TLAT*")),
     Platform(name="sky130hd", node_nm=130, supply_v=1.8, driver="sky130_fd_sc_hd__buf_4", setup_ns=0.15,
+             buffer=("sky130_fd_sc_hd__buf_1", "X", "A"),
              liberty=("sky130_fd_sc_hd__tt_025C_1v80.lib.gz", "sky130_fd_sc_hd__tt_025C_1v80.lib"),
              dont_use=("*probe*", "*lpflow*", "*dlclk*", "*sdf*", "*sedf*", "*ebuf*", "*einv*", "*clkdly*")),
 )
-DEBIAN = Platform(name="osu018", node_nm=180, supply_v=1.8, driver="BUFX4", liberty=("osu018_stdcells.lib",),
-                  dont_use=("TBUF*", "LATCH"), setup_ns=0.2)
+DEBIAN = Platform(name="osu018", node_nm=180, supply_v=1.8, driver="BUFX4", buffer=("BUFX2", "Y", "A"),
+                  liberty=("osu018_stdcells.lib",), dont_use=("TBUF*", "LATCH"), setup_ns=0.2)
 NAMES = tuple(p.name for p in (*PLATFORMS, DEBIAN))
 
 

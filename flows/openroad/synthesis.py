@@ -18,6 +18,9 @@ hierarchy -check -top {top}
 synth -top {top} -booth
 dfflibmap -liberty {liberty}{dont_use}
 abc -liberty {liberty} -D {delay_ps} -constr abc.constr -script abc.script{dont_use}
+read_liberty -lib {liberty}
+setattr -set iopad_external_pin 1 */w:clk
+{input_buffers}
 setundef -zero
 splitnets
 opt_clean -purge
@@ -42,6 +45,10 @@ buffer -c -N 16
 upsize -D {delay_ps}
 dnsize -D {delay_ps}
 """
+# A net to every PE has hundreds of loads, which ABC cannot see across modules. A buffer at each input of a module that
+# stands this often is the first level of the tree that placement would build; 8 x 8 PEs at 45 nm: 0.8 % more area,
+# worst slack at 1 ns from -3.4 to -1.6 ns.
+BUFFERED_FROM = 8
 _RUNNER = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
 
 
@@ -68,11 +75,12 @@ class Synthesis(Step):
         (folder / "abc.script").write_text(ABC_SCRIPT.format(delay_ps=delay_ps))
         (folder / "synth.ys").write_text(SCRIPT.format(
             rtl=self.rtl, top=self.top, liberty=self.liberty, delay_ps=delay_ps,
+            input_buffers=_input_buffers(text, self.platform),
             blackbox="blackbox " + " ".join(n for n, _, _ in macro_shapes(text)) if macro_shapes(text) else "",
             dont_use="".join(f" -dont_use {p}" for p in self.platform.dont_use)))
         run_tool([sys.executable, "-c", _RUNNER, "synth.ys"], folder / "yosys.log")
         raw = folder / "raw.v"
-        (folder / "netlist.v").write_text(plain_declarations(raw.read_text()))
+        (folder / "netlist.v").write_text(plain_netlist(raw.read_text()))
         raw.unlink()
         return area_metrics(json.loads((folder / "stat.json").read_text())["modules"], self.top)
 
@@ -84,9 +92,50 @@ def synthesis_step(*, rtl: Path, top: str, liberty: Path, platform: Platform, cl
                      config={"top": top, "clk_period_ns": clk_period_ns, "dont_use": platform.dont_use})
 
 
-def plain_declarations(netlist: str) -> str:
-    """Drop `signed` from declarations: OpenSTA does not read it, and a netlist of cells does not need it."""
-    return re.sub(r"^(\s*(?:input|output|inout|wire)) signed ", r"\1 ", netlist, flags=re.MULTILINE)
+def _input_buffers(verilog, platform):
+    """The command that buffers the inputs of modules that stand often, or nothing."""
+    names = sorted(n for n in set(re.findall(r"^module (\w+)", verilog, re.MULTILINE)) if not n.startswith("sram_")
+                   and len(re.findall(rf"^\s*{n}\s+\\?\S+ ?\(", verilog, re.MULTILINE)) >= BUFFERED_FROM)
+    cell, output, pin = platform.buffer
+    return f"iopadmap -bits -inpad {cell} {output}:{pin} {' '.join(names)}" if names else ""
+
+
+_DECLARATION = re.compile(r"^\s*(input|output|inout|wire) (?:signed )?(?:\[(\d+):(\d+)\] )?(.+?)\s*;$")
+_TERM = re.compile(r"(\d+)'b([01xz]+)|(\\\S+|[A-Za-z_][\w$]*)\s*(?:\[(\d+)(?::(\d+))?\])?")
+
+
+def plain_netlist(netlist: str) -> str:
+    """The same netlist without what OpenSTA does not read: `signed`, and assignments of more than one bit."""
+    lines, ranges = [], {}
+    for line in netlist.splitlines():
+        if line.startswith("module "):
+            ranges = {}
+        elif declared := _DECLARATION.match(line):
+            kind, high, low, name = declared.groups()
+            ranges[name] = (int(high), int(low)) if high else None
+            line = f"  {kind} " + (f"[{high}:{low}] " if high else "") + f"{name} ;"
+        elif line.startswith("  assign "):
+            target, _, value = line.removeprefix("  assign ").removesuffix(";").partition(" = ")
+            pairs = zip(_bits(target, ranges), _bits(value, ranges), strict=True)
+            lines += [f"  assign {bit} = {source};" for bit, source in pairs]
+            continue
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _bits(expression, ranges):
+    """The single bits of a name, a slice, a constant or a concatenation, most significant first."""
+    found = []
+    for size, digits, name, high, low in _TERM.findall(expression):
+        if size:
+            found += [f"1'b{digit}" for digit in digits.rjust(int(size), digits[0] if digits[0] in "xz" else "0")]
+        elif not high and ranges.get(name) is None:
+            found.append(f"{name} ")
+        else:
+            first, last = (int(high), int(low or high)) if high else ranges[name]
+            step = -1 if first >= last else 1
+            found += [f"{name} [{i}]" for i in range(first, last + step, step)]
+    return found
 
 
 def area_metrics(modules: dict, top: str) -> dict:

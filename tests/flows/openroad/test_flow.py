@@ -1,15 +1,18 @@
 """The flow on a small design, with whatever cell library there is."""
 
+import json
+
 import pytest
 
 from dna_asic.errors import SpecError, ToolError
+from dna_asic.spec.record import to_plain
 from flows.openroad import steps
 from flows.openroad.activity import Activity
 from flows.openroad.checkers import check_all_mapped
 from flows.openroad.flow import ASSUMED_ACTIVITY, run_flow, top_module
 from flows.openroad.macros import Macro, liberty_stub, macro_shapes
 from flows.openroad.platforms import find_library
-from flows.openroad.synthesis import area_metrics, plain_declarations
+from flows.openroad.synthesis import area_metrics, plain_netlist
 from flows.openroad.timing import block_power, timing_metrics
 
 CLK_NS = 4.0
@@ -56,7 +59,9 @@ def test_flow_area_and_power_add_up(rtl, tools):
 def test_flow_second_run_is_cached_and_follows_activity(rtl, tools):
     first = flow(rtl)
     rates = {"tb": 0.0, "tb/dut": 0.0} | {f"tb/dut/pe_{i}": 0.1 * i for i in range(4)}
-    second = flow(rtl, activity=Activity(cycles=9, source="a.vcd", toggles_per_bit_cycle=rates))
+    waves = rtl.parent / "activity.json"
+    waves.write_text(json.dumps(to_plain(Activity(cycles=9, source="a.vcd", toggles_per_bit_cycle=rates))))
+    second = flow(rtl, waves=waves)
     assert not first.cached and second.cached
     power = [second.power_mw_by_block[f"pe_{i}"] for i in range(4)]
     assert power == sorted(power) and power[0] < power[1]
@@ -122,9 +127,13 @@ def test_timing_metrics_wrong_log():
         timing_metrics("")
 
 
-def test_plain_declarations_only_declarations():
-    text = "  input signed [7:0] w;\n  wire signed [7:0] w;\n  // signed x\n"
-    assert plain_declarations(text) == "  input [7:0] w;\n  wire [7:0] w;\n  // signed x\n"
+def test_plain_netlist_declarations_and_assignments():
+    text = ("module m(w, y);\n  input signed [2:0] w;\n  output [5:3] y;\n  wire \\a[0] ;\n"
+            "  assign { y[5], \\a[0] , y[4:3] } = { w, 1'b1 };\n  assign y = 3'b10;\nendmodule\n")
+    assert plain_netlist(text) == (
+        "module m(w, y);\n  input [2:0] w ;\n  output [5:3] y ;\n  wire \\a[0] ;\n"
+        "  assign y [5] = w [2];\n  assign \\a[0]  = w [1];\n  assign y [4] = w [0];\n  assign y [3] = 1'b1;\n"
+        "  assign y [5] = 1'b0;\n  assign y [4] = 1'b1;\n  assign y [3] = 1'b0;\nendmodule\n")
 
 
 def test_macro_shapes_and_stub():

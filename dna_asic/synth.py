@@ -1,0 +1,174 @@
+"""`python -m dna_asic.synth`: synthesise a run's Verilog; area, slack, power and energy beside the cost model's."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from dna_asic.command import run_command
+from dna_asic.errors import SpecError
+from dna_asic.report.files import write_json_atomically, write_text_atomically
+from dna_asic.report.tables import format_table
+from dna_asic.runs import RunFolder
+from dna_asic.spec.design import design_from_yaml
+from dna_asic.spec.record import from_plain, to_plain
+from dna_asic.spec.report import CostReport
+from dna_asic.technology import Technology, load_technology
+from flows.openroad.flow import SynthRecord, run_flow
+from flows.openroad.macros import Macro
+from flows.openroad.platforms import NAMES
+
+LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess")  # levels of the cost model that are cells, not macros or DRAM
+WAVES = ("sim/activity.json", "sim/activity.vcd")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Energy:
+    """Energy of one inference in J, part by part; `latency_cycles` is what turned power into energy.
+
+    logic: power of the synthesised cells (leakage included) x latency. sram: accesses x energy of the technology file.
+    sram_leakage: leakage of the macros x latency. dram: bytes x energy of the technology file.
+    """
+
+    latency_cycles: int
+    latency_s: float
+    logic_j: float
+    sram_j: float
+    sram_leakage_j: float
+    dram_j: float
+
+    @property
+    def total_j(self) -> float:
+        """Sum of the parts."""
+        return self.logic_j + self.sram_j + self.sram_leakage_j + self.dram_j
+
+    @property
+    def edp_js(self) -> float:
+        """Energy-delay product."""
+        return self.total_j * self.latency_s
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m dna_asic.synth", description=__doc__)
+    p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
+    p.add_argument("--platform", choices=NAMES, help="cell library (default: the one nearest to the target's node)")
+    p.add_argument("--clk-period-ns", type=float, help="clock (default: the design's)")
+    p.add_argument("--quiet", action="store_true", help="no progress lines")
+    return p
+
+
+def main(argv=None) -> int:
+    """Run the flow; exit status 0, or 2 after one clear error."""
+    return run_command(synth, parser(), argv)
+
+
+def synth(args: argparse.Namespace) -> None:
+    """The whole job; see the module."""
+    run = RunFolder.open(args.run)
+    design = design_from_yaml(run.require("design.yaml", "make search"))
+    rtl = run.require("rtl/chip.v", "make rtl")
+    report = load_report(run.require("report.json", "make search"))
+    clk_period_ns = design.accelerator.clk_period_ns if args.clk_period_ns is None else args.clk_period_ns
+    if clk_period_ns <= 0:
+        raise SpecError(f"--clk-period-ns must be positive, not {clk_period_ns}.")
+    technology = load_technology(design.target)
+    waves = next((run.path / name for name in WAVES if (run.path / name).is_file()), None)
+    record = run_flow(
+        rtl=rtl, out=run.stage("synth"), clk_period_ns=clk_period_ns, target_nm=technology.node_nm,
+        macro_of=lambda words, bits: macro(technology, words, bits), waves=waves, platform=args.platform,
+        progress=(lambda line: None) if args.quiet else (lambda line: print(line, file=sys.stderr, flush=True)))
+    energy = inference_energy(record, report, technology)
+    text = summary_text(record, energy, report)
+    write_text_atomically(run.path / "synth" / "synth.txt", text + "\n")
+    write_json_atomically(run.path / "synth" / "synth.json", synth_record(record, energy))
+    print(text)
+    print(last_line(record, energy))
+
+
+def load_report(path: Path) -> CostReport:
+    """Read the cost model's report of a run; raises SpecError."""
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SpecError(f"Report '{path}' is not JSON ({error}); make it again with `make search`.") from error
+    return from_plain(CostReport, plain, f"report '{path}'")
+
+
+def macro(technology: Technology, words: int, bits: int) -> Macro:
+    """A memory as the technology file prices it."""
+    area = technology.sram_area_um2(words, bits)
+    return Macro(name=f"sram_{words}x{bits}", words=words, bits=bits, area_um2=area,
+                 read_pj=technology.sram_read_pj(words, bits), write_pj=technology.sram_write_pj(words, bits),
+                 access_ns=technology.sram_access_ns(words, bits), leakage_mw=technology.leakage_mw(area))
+
+
+def inference_energy(record: SynthRecord, report: CostReport, technology: Technology) -> Energy:
+    """Energy of one inference of the synthesised chip; cycles and accesses are the cost model's."""
+    latency_s = report.latency_cycles * record.clk_period_ns * 1e-9
+    return Energy(
+        latency_cycles=report.latency_cycles, latency_s=latency_s, logic_j=record.power_mw * 1e-3 * latency_s,
+        sram_j=report.energy_pj_by_level["gb"] * 1e-12,
+        sram_leakage_j=technology.leakage_mw(record.area_um2_by_block["sram"]) * 1e-3 * latency_s,
+        dram_j=report.energy_pj_by_level["dram"] * 1e-12)
+
+
+def synth_record(record: SynthRecord, energy: Energy) -> dict:
+    """Plain data of synth.json: the flow's record, its totals, and the energy with what each part is."""
+    return {
+        **to_plain(record), "area_mm2": record.area_mm2, "power_mw": record.power_mw,
+        "energy": {**to_plain(energy), "energy_j": energy.total_j, "edp_js": energy.edp_js,
+                   "origin": {"logic_j": "synthesis", "sram_j": "model", "sram_leakage_j": "model", "dram_j": "model",
+                              "latency_cycles": "model"}},
+    }
+
+
+def summary_text(record: SynthRecord, energy: Energy, report: CostReport) -> str:
+    """What was used, the findings, and the two tables."""
+    area = sorted(record.area_um2_by_block.items(), key=lambda item: -item[1])
+    blocks = [(name, um2 * 1e-6, record.power_mw_by_block.get(name)) for name, um2 in _joined(area)]
+    lines = [f"library   {record.library} ({record.library_nm} nm)",
+             f"scaling   {record.scaling_note}",
+             f"clock     {record.clk_period_ns:g} ns, worst slack {record.slack_ps:.0f} ps at the library's node",
+             f"activity  {record.activity} (mean {record.mean_activity:.3f})",
+             "power     cells and pin loads; no wires, no clock tree, no glitches before placement",
+             *(f"note      {finding}" for finding in record.findings)]
+    return "\n\n".join([
+        "\n".join(lines), format_table(("block", "area mm2", "power mW"), blocks),
+        format_table(("quantity", "unit", "synthesis", "from", "cost model", "ratio"),
+                     comparison(record, energy, report))])
+
+
+def _joined(area: list[tuple[str, float]], shown: int = 12) -> list[tuple[str, float]]:
+    rest = sum(um2 for _, um2 in area[shown:])
+    return area[:shown] + ([(f"{len(area) - shown} others", rest)] if rest else [])
+
+
+def comparison(record: SynthRecord, energy: Energy, report: CostReport) -> list[tuple]:
+    """Rows (quantity, unit, synthesis, origin, cost model, ratio)."""
+    by_level = report.energy_pj_by_level
+    logic_pj = sum(by_level.get(level, 0.0) for level in LOGIC_LEVELS)
+    leakage_uj = energy.sram_leakage_j * 1e6
+    rows = [
+        ("area", "mm2", record.area_mm2, "synthesis + macro table", report.area_mm2),
+        ("latency", "ms", energy.latency_s * 1e3, "model cycles x clock", report.latency_s * 1e3),
+        ("energy of logic", "uJ", energy.logic_j * 1e6, "synthesis", logic_pj * 1e-6),
+        ("energy of SRAM accesses", "uJ", energy.sram_j * 1e6, "model", by_level["gb"] * 1e-6),
+        ("leakage (synthesis: SRAM only)", "uJ", leakage_uj, "model", by_level.get("leakage", 0.0) * 1e-6),
+        ("energy of DRAM", "uJ", energy.dram_j * 1e6, "model", by_level["dram"] * 1e-6),
+        ("energy", "uJ", energy.total_j * 1e6, "sum", report.energy_j * 1e6),
+        ("EDP", "J s", energy.edp_js, "energy x latency", report.edp_js),
+    ]
+    return [(*row, row[2] / row[4] if row[4] else None) for row in rows]
+
+
+def last_line(record: SynthRecord, energy: Energy) -> str:
+    """One line that scripts read; power is that of the cells, macros and DRAM apart."""
+    return (f"synth: library={record.library} cells={record.cells} area_mm2={record.area_mm2:.4g} "
+            f"slack_ps={record.slack_ps:.0f} power_mw={record.power_mw:.4g} energy_j={energy.total_j:.4g} "
+            f"edp_js={energy.edp_js:.4g}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
