@@ -152,6 +152,8 @@ def comparison(record: SynthRecord, energy: Energy, report: CostReport) -> list[
     leakage_uj = energy.sram_leakage_j * 1e6
     rows = [
         ("area", "mm2", record.area_mm2, "synthesis + macro table", report.area_mm2),
+        ("of which memories (model: global buffer)", "mm2", record.area_um2_by_block["sram"] * 1e-6, "macro table",
+         report.area_um2_by_block["gb"] * 1e-6),
         ("latency", "ms", energy.latency_s * 1e3, "model cycles x clock", report.latency_s * 1e3),
         ("energy of logic", "uJ", energy.logic_j * 1e6, "synthesis", logic_pj * 1e-6),
         ("energy of SRAM accesses", "uJ", energy.sram_j * 1e6, "model", by_level["gb"] * 1e-6),

@@ -28,4 +28,4 @@ def bar_chart(path: Path, panels: Sequence[tuple[str, Sequence[tuple[str, float]
             axis.set_xlabel(label)
         axes[0].invert_yaxis()
         figure.suptitle(title)
-        write_atomically(path, lambda scratch: figure.savefig(scratch, dpi=150, format="png", metadata={"Software": None}))
+        write_atomically(path, lambda scratch: figure.savefig(scratch, dpi=150, metadata={"Software": None}))
