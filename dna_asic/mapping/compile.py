@@ -216,12 +216,11 @@ class _LayerCompiler:
         pixel, row = geo.o_channels // n_pp, geo.o_channels // n_pp * geo.gb_tile[Q]
         blocks = ceil_div(geo.o_channels, port)
         last_groups = ceil_div(geo.o_channels - (blocks - 1) * port, n_pp)
-        groups = port // n_pp if blocks > 1 else last_groups
-        last = [groups - 1, pool - 1, pool - 1, geo.gb_tile[Q] // pool - 1, geo.gb_tile[P] // pool - 1, blocks - 1]
-        strides = [1, pixel, row, pixel * pool, row * pool, port // n_pp]
+        last = [pool - 1, pool - 1, geo.gb_tile[Q] // pool - 1, geo.gb_tile[P] // pool - 1, blocks - 1]
+        strides = [pixel, row, pixel * pool, row * pool, port // n_pp]
         row_pitch = output.width * port
         return _nest("st", last, {"a": strides}) | {
-            "st_sub_last_of_last_block": last_groups - 1, "o_h": output.height, "o_w": output.width,
+            "st_group_last": port // n_pp - 1, "st_group_last_of_last_block": last_groups - 1, "o_h": output.height, "o_w": output.width,
             "o_b": output.blocks, "o_row_pitch": row_pitch, "o_block_pitch": output.height * row_pitch}
 
     def weights(self, quant: QuantLayer) -> bytes:

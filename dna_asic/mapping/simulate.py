@@ -220,17 +220,17 @@ class _LayerMachine:
         x, n_pp, pool = self.x, self.chunk.n_pp, 1 << self.x["pool_log2"]
         p0, q0 = (self.dram.address(n, index) >> x["pool_log2"] for n in "pq")
         b0, offset = self.dram.address("ob", index), self.dram.address("o", index)
-        blocks, rows, cols = (self.store.bounds[i] for i in (5, 4, 3))
+        blocks, rows, cols = (self.store.bounds[i] for i in (4, 3, 2))
         for b in range(blocks):
-            groups = (x["st_sub_last_of_last_block"] if b == blocks - 1 else self.store.bounds[0] - 1) + 1
+            groups = x["st_group_last_of_last_block" if b == blocks - 1 else "st_group_last"] + 1
             for r, c in itertools.product(range(rows), range(cols)):
                 if b0 + b >= x["o_b"] or p0 + r >= x["o_h"] or q0 + c >= x["o_w"]:
                     continue
                 place = offset + b * x["o_block_pitch"] + r * x["o_row_pitch"] + c * self.port
                 pixels = []
                 for wy, wx in itertools.product(range(pool), range(pool)):
-                    units = [self.store.address("a", (s, wx, wy, c, r, b)) for s in range(groups)]
-                    words = (np.array(units)[:, None] * n_pp + np.arange(n_pp)).ravel()
+                    first = self.store.address("a", (wx, wy, c, r, b)) * n_pp
+                    words = np.arange(first, first + groups * n_pp)
                     pixels.append(self._requantise(self.psums[words], b * self.port, place))
                 self._write(place, np.stack(pixels))
 

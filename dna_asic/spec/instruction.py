@@ -19,7 +19,7 @@ RF_LOOPS = GB_LOOPS = 7
 DRAM_LOOPS = 5
 I_FILL_LOOPS = 5  # lane group, array-box column, array-box row, c_rf, g_rf
 O_DRAIN_LOOPS = 6  # lane group, other axis, q_rf, p_rf, k_rf, g_rf
-STORE_LOOPS = 6  # word group in a block, window column, window row, pooled column, pooled row, block
+STORE_LOOPS = 5  # window column, window row, pooled column, pooled row, block
 BASE_PROGRAM, BASE_INPUT, BASE_OUTPUT = 0, 1, 2  # which base register an address is relative to
 
 
@@ -78,9 +78,10 @@ FIELDS: tuple[Field, ...] = (
     # DMA of I: tile rows, columns, blocks; tensor rows, columns, blocks; byte pitches
     Field("i_addr", 32), Field("it_h_last", 12), Field("it_w_last", 12), Field("it_b_last", 12),
     Field("i_h", 14), Field("i_w", 14), Field("i_b", 14), Field("i_row_pitch", 24), Field("i_block_pitch", 32),
-    # store: read address in units of n_pp words; output tensor after pooling
+    # store: read address of a pixel's first word group (n_pp words) of a block; word groups of a block and of the
+    # last block; output tensor after pooling
     *_nest("st", STORE_LOOPS, 12, (("a", 24),)),
-    Field("st_sub_last_of_last_block", 6),
+    Field("st_group_last", 6), Field("st_group_last_of_last_block", 6),
     Field("o_addr", 32), Field("r_addr", 32),
     Field("o_h", 14), Field("o_w", 14), Field("o_b", 14), Field("o_row_pitch", 24), Field("o_block_pitch", 32),
     Field("clamp_lo", 8, signed=True), Field("clamp_hi", 8, signed=True),
