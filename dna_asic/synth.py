@@ -132,12 +132,20 @@ def summary_text(record: SynthRecord, energy: Energy, report: CostReport) -> str
              f"scaling   {record.scaling_note}",
              f"clock     {record.clk_period_ns:g} ns, worst slack {record.slack_ps:.0f} ps at the library's node",
              f"activity  {record.activity} (mean {record.mean_activity:.3f})",
-             "power     cells and pin loads; no wires, no clock tree, no glitches before placement",
+             f"power     {record.power_mw:.4g} mW, of which {record.still_mw:.4g} mW with every signal "
+             f"still: clock, and {record.leakage_mw:.3g} mW of leakage",
+             "          cells and pin loads; no wires, no clock tree, no glitches before placement",
              *(f"note      {finding}" for finding in record.findings)]
     return "\n\n".join([
         "\n".join(lines), format_table(("block", "area mm2", "power mW"), blocks),
+        format_table(("module (its own cells)", "instances", "um2 each", "mm2 all"), _largest(record)),
         format_table(("quantity", "unit", "synthesis", "from", "cost model", "ratio"),
                      comparison(record, energy, report))])
+
+
+def _largest(record: SynthRecord, shown: int = 8) -> list[tuple]:
+    rows = [(name, count, um2, count * um2 * 1e-6) for name, (count, um2) in record.modules.items()]
+    return sorted(rows, key=lambda row: -row[3])[:shown]
 
 
 def _joined(area: list[tuple[str, float]], shown: int = 12) -> list[tuple[str, float]]:

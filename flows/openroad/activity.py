@@ -68,7 +68,7 @@ def read_vcd(stream: io.TextIOBase, source: str, first_cycle: int = 0, cycles: i
 
 
 def _header(stream, source):
-    """({scope path: {code: bits}}, clock code); memories' words (names with two indices) are left out."""
+    """({scope path: {code: bits}}, clock code); register files count word by word."""
     scopes, stack, clock = {}, [], None
     for line in stream:
         word = line.split()

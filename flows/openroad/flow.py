@@ -33,6 +33,8 @@ class SynthRecord:
 
     area_um2_by_block: cells of each direct child of the top (and "top" for its own), and "sram" for all macros.
     power_mw_by_block likewise without "sram": macros are charged per access, by whoever knows the accesses.
+    still_mw: the part of it that the running clock and leakage take with every signal still.
+    modules: of each module its instances, and the area of the cells in one of them, modules below it apart.
     macros: instances of each. activity: where it is from. findings: lines of the checkers.
     """
 
@@ -51,7 +53,9 @@ class SynthRecord:
     critical_path: str
     area_um2_by_block: dict[str, float]
     power_mw_by_block: dict[str, float]
+    still_mw: float
     leakage_mw: float
+    modules: dict[str, tuple[int, float]]
     macros: dict[str, int]
     activity: str
     mean_activity: float
@@ -117,6 +121,9 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, target_nm: int, macr
         total_negative_slack_ps=1e3 * timed.metrics["total_negative_slack_ns"],
         critical_path=timed.metrics["critical_path"], area_um2_by_block=area,
         power_mw_by_block=_by_child({b: p * factors.energy for b, p in power.items()}),
+        still_mw=sum(b[0] for b in blocks.values()) * factors.energy,
+        modules={name: (m["instances"], m["own_area_um2"] * factors.area)
+                 for name, m in mapped.metrics["modules"].items()},
         leakage_mw=sum(b[2] for b in blocks.values()) * factors.energy, macros=used, activity=origin,
         mean_activity=_mean_rate(blocks, rates),
         findings=tuple(check_all(mapped.metrics, timed.metrics, library, factors)),
