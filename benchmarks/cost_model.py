@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from dna_asic.cost import ChipBatch, MappingBatch, Prices, evaluate
+from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
 from dna_asic.spec.dims import DIMS, Dim
 from dna_asic.spec.layer import LayerShape
@@ -46,10 +46,11 @@ def main():
     batch = ChipBatch.from_configs(accelerators).take(index)
     prices = Prices.of(accelerators, load_technology("asic-28nm")).take(index)
     mapping = MappingBatch.from_tensor(torch.randint(1, 4, (args.rows, 4, 7), generator=generator))
-    evaluate(LAYERS[0], batch, mapping, prices)
+    layers = [LayerBatch.from_shapes([layer]) for layer in LAYERS]
+    evaluate(layers[0], batch, mapping, prices)
     start = time.perf_counter()
     for _ in range(args.calls):
-        for layer in LAYERS:
+        for layer in layers:
             evaluate(layer, batch, mapping, prices)
     seconds = time.perf_counter() - start
     print(json.dumps({"benchmark": "cost_model", "evaluations_per_s": round(

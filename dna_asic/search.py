@@ -11,11 +11,11 @@ import torch
 from tqdm import tqdm
 
 from dna_asic.command import run_command
-from dna_asic.cost import evaluate_design
 from dna_asic.cosearch.das import AcceleratorSearch, search_accelerator
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
 from dna_asic.cosearch.training import evaluate, train_network
+from dna_asic.cost import evaluate_design
 from dna_asic.data import load_dataset
 from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace

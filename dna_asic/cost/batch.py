@@ -11,11 +11,20 @@ from dna_asic.errors import SpecError
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
 from dna_asic.spec.dims import DIMS, RELEVANT, Dim, Level, Operand
 from dna_asic.spec.latency import drain_latency, fill_latency
+from dna_asic.spec.layer import LayerShape
 
 CHUNK_FIELDS = ("pe_rows", "pe_cols", "n_w", "n_i", "n_o", "n_pp", "rf_w_words", "rf_i_words", "rf_o_words",
                 "gb_w_bytes", "gb_i_bytes", "gb_o_bytes")
 PORT_FIELDS = ("port_bytes", "memory_latency_cycles")
 ORDER_FIELDS = ("rf_order", "gb_order", "dram_order")
+
+
+LAYER_FIELDS = ("stride", "pad", "h", "w", "k_segments", "pool_window", "has_residual")
+
+
+def layer_kind(layer: LayerShape) -> tuple[bool, bool]:
+    """What all layers of one batch have in common: (depthwise, grouped)."""
+    return layer.depthwise, layer.grouped
 
 
 def chip_family(accelerator: AcceleratorConfig) -> tuple[Dim, Dim, Reduction]:
@@ -88,6 +97,48 @@ class ChipBatch:
     def o_unit(self) -> Tensor:
         """As ChunkConfig.o_unit."""
         return self.n_o.maximum(self.n_pp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerBatch:
+    """Layers of one kind as tensors [N]; its names are those that `spec.geometry` reads of a LayerShape.
+
+    depthwise, grouped: what all rows have in common.
+    """
+
+    depthwise: bool
+    grouped: bool
+    bounds: tuple[Tensor, ...]
+    stride: Tensor
+    pad: Tensor
+    h: Tensor
+    w: Tensor
+    k_segments: Tensor
+    pool_window: Tensor
+    has_residual: Tensor
+
+    @classmethod
+    def from_shapes(cls, shapes: Sequence[LayerShape]) -> "LayerBatch":
+        """One row per layer; raises SpecError when they are of more than one kind."""
+        kinds = {layer_kind(s) for s in shapes}
+        if len(kinds) != 1:
+            raise SpecError(f"A batch of layers must be of one kind (depthwise, grouped, dense), not {len(kinds)}; "
+                            f"group them.")
+        depthwise, grouped = kinds.pop()
+        return cls(depthwise=depthwise, grouped=grouped, bounds=tuple(torch.tensor([s.bounds for s in shapes]).T),
+                   **{n: torch.tensor([getattr(s, n) for s in shapes]) for n in LAYER_FIELDS})
+
+    def __len__(self) -> int:
+        return len(self.stride)
+
+    def take(self, index: Tensor) -> "LayerBatch":
+        """Rows `index`, int64 [M]."""
+        return dataclasses.replace(self, bounds=tuple(b[index] for b in self.bounds),
+                                   **{n: getattr(self, n)[index] for n in LAYER_FIELDS})
+
+    def bound(self, dim: Dim) -> Tensor:
+        """Loop bound of `dim`, [N]."""
+        return self.bounds[dim]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna_asic.cost.batch import ChipBatch, MappingBatch, Nest
+from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, Nest
 from dna_asic.spec.accelerator import Reduction
 from dna_asic.spec.dims import RELEVANT, Dim, Operand
 from dna_asic.spec.geometry import Geometry, ceil_div, positions
 from dna_asic.spec.instruction import INSTRUCTION_BYTES
-from dna_asic.spec.layer import LayerShape
 from dna_asic.spec.report import Counts
 
 W, I, O = Operand  # noqa: E741
@@ -24,7 +23,7 @@ W, I, O = Operand  # noqa: E741
 class Schedule:
     """What the counts are made from: the layer, chips, mappings, sizes, and the nests of the three levels."""
 
-    layer: LayerShape
+    layer: LayerBatch
     chips: ChipBatch
     mapping: MappingBatch
     geometry: Geometry
@@ -120,7 +119,7 @@ def gb_writes(s: Schedule) -> dict[Operand, Tensor]:
 def dram_reads(s: Schedule) -> dict[Operand, Tensor]:
     """Bytes read from memory: W with parameters and the instruction, I without zero-filled beats, O the residual."""
     weights = s.geometry.dma_beats[W] * s.chips.port_bytes * s.dram.tiles(W) + INSTRUCTION_BYTES
-    residual = output_beats(s) * s.chips.port_bytes * int(s.layer.has_residual)
+    residual = output_beats(s) * s.chips.port_bytes * s.layer.has_residual
     return {W: weights, I: input_beats(s) * s.chips.port_bytes, O: residual}
 
 
@@ -131,8 +130,9 @@ def dram_writes(s: Schedule) -> dict[Operand, Tensor]:
 
 def output_beats(s: Schedule) -> Tensor:
     """Beats of the output tensor after fused pooling; channels in blocks of port_bytes, groups padded apart."""
-    pixels = (s.layer.p // s.layer.pool_window) * (s.layer.q // s.layer.pool_window)
-    return pixels * channel_blocks(s.layer.g, s.layer.k, s.layer.depthwise, s.chips.port_bytes)
+    bound, window = s.layer.bound, s.layer.pool_window
+    pixels = (bound(Dim.P) // window) * (bound(Dim.Q) // window)
+    return pixels * channel_blocks(bound(Dim.G), bound(Dim.K), s.layer.depthwise, s.chips.port_bytes)
 
 
 def input_beats(s: Schedule) -> Tensor:
@@ -145,17 +145,18 @@ def input_beats(s: Schedule) -> Tensor:
     repeats = s.dram.tiles(I) // distinct
     rows = overlap(dram[Dim.P], s.geometry.gb_tile[Dim.P] * layer.stride, s.geometry.i_tile[0], layer.pad, layer.h)
     cols = overlap(dram[Dim.Q], s.geometry.gb_tile[Dim.Q] * layer.stride, s.geometry.i_tile[1], layer.pad, layer.w)
-    return repeats * rows * cols * channel_blocks(layer.g, layer.c, layer.depthwise, s.chips.port_bytes)
+    return repeats * rows * cols * channel_blocks(layer.bound(Dim.G), layer.bound(Dim.C), layer.depthwise,
+                                                  s.chips.port_bytes)
 
 
-def channel_blocks(groups: int, channels: int, depthwise: bool, port_bytes):
+def channel_blocks(groups: Tensor, channels: Tensor, depthwise: bool, port_bytes: Tensor) -> Tensor:
     """Blocks of a tensor: depthwise over G, else every group padded to whole blocks."""
     return ceil_div(groups, port_bytes) if depthwise else groups * ceil_div(channels, port_bytes)
 
 
-def overlap(tiles: Tensor, pitch: Tensor, extent: Tensor, pad: int, size: int) -> Tensor:
+def overlap(tiles: Tensor, pitch: Tensor, extent: Tensor, pad: Tensor, size: Tensor) -> Tensor:
     """Sum over tiles t of the part of [t * pitch - pad, t * pitch - pad + extent) that lies in [0, size)."""
-    return _clamped_sum(tiles, pitch, extent - pad, size) - _clamped_sum(tiles, pitch, -pad * torch.ones_like(pitch), size)
+    return _clamped_sum(tiles, pitch, extent - pad, size) - _clamped_sum(tiles, pitch, -pad, size)
 
 
 def _clamped_sum(n, a, b, top):

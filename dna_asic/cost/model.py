@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna_asic.cost.batch import ChipBatch, MappingBatch, Nest
+from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, Nest
 from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
 from dna_asic.cost.counts import Schedule, count
 from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, area_um2, event_energies_pj
@@ -17,7 +17,13 @@ from dna_asic.spec.dims import Operand
 from dna_asic.spec.geometry import Geometry, geometry
 from dna_asic.spec.instruction import INSTRUCTION_BYTES
 from dna_asic.spec.latency import (
-    CORE_CYCLES, DMA_JOB_CYCLES, INSTRUCTION_CYCLES, LAYER_CYCLES, RUN_CYCLES, STORE_CYCLES, WRITE_RESPONSE_CYCLES,
+    CORE_CYCLES,
+    DMA_JOB_CYCLES,
+    INSTRUCTION_CYCLES,
+    LAYER_CYCLES,
+    RUN_CYCLES,
+    STORE_CYCLES,
+    WRITE_RESPONSE_CYCLES,
 )
 from dna_asic.spec.layer import LayerShape
 from dna_asic.spec.report import CostReport, Counts, LayerCost
@@ -57,16 +63,19 @@ class CostBatch:
     energy_pj: Tensor
 
 
-def evaluate(layer: LayerShape, chips: ChipBatch, mapping: MappingBatch, prices: Prices,
+def evaluate(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, prices: Prices,
              sizes: Geometry | None = None) -> CostBatch:
-    """Cost of `layer` for each row; rows must be legal. `sizes`: the rows' geometry where it is at hand."""
+    """Cost of each row, which must be legal; a batch of one row goes with all rows of the others.
+
+    sizes: the rows' geometry where it is at hand.
+    """
     schedule = schedule_of(layer, chips, mapping, sizes)
     cycles, counts = layer_cycles(schedule), count(schedule)
     dynamic = (torch.stack(event_counts(counts, cycles), dim=1).double() * prices.event_pj).sum(dim=1)
     return CostBatch(cycles=cycles, counts=counts, energy_pj=dynamic + cycles * chips.clk_period_ns * prices.leakage_mw)
 
 
-def schedule_of(layer: LayerShape, chips: ChipBatch, mapping: MappingBatch, sizes: Geometry | None = None) -> Schedule:
+def schedule_of(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, sizes: Geometry | None = None) -> Schedule:
     """Sizes and nests of each row."""
     return Schedule(
         layer=layer, chips=chips, mapping=mapping, geometry=sizes or geometry(layer, chips, chips.port_bytes, mapping),
@@ -94,7 +103,7 @@ def residual_job_cycles(s: Schedule) -> Tensor:
 
 def store_job_cycles(s: Schedule) -> Tensor:
     """Post-processing and write of one O tile; with a residual its first data must arrive."""
-    wait = s.chips.memory_latency_cycles + DMA_JOB_CYCLES if s.layer.has_residual else 0
+    wait = (s.chips.memory_latency_cycles + DMA_JOB_CYCLES) * s.layer.has_residual
     return STORE_CYCLES + s.geometry.store_cycles + WRITE_RESPONSE_CYCLES + wait
 
 
@@ -107,8 +116,8 @@ def layer_cycles(s: Schedule) -> Tensor:
     """One layer: fetch, prologue, schedule of DRAM tiles, epilogue."""
     low, beats = s.dram.lowest, s.geometry.dma_beats
     read = [Member(low[x], read_job_cycles(s.chips, beats[x])) for x in (I, W)]
-    if s.layer.has_residual:
-        read.insert(0, Member(low[O], residual_job_cycles(s), drain=True))
+    if s.layer.has_residual.any():
+        read.insert(0, Member(low[O], residual_job_cycles(s), drain=True, present=s.layer.has_residual))
     write = (Member(low[O], store_job_cycles(s), drain=True),)
     return fetch_cycles(s.chips) + shared_cycles(s.dram.bounds, core_cycles(s), (tuple(read), write)) + LAYER_CYCLES
 
@@ -152,7 +161,8 @@ def evaluate_design(layers: Sequence[tuple[str, LayerShape]], accelerator: Accel
 
 
 def _layer_cost(name, shape, accelerator, mapping, table, leakage_mw):
-    schedule = schedule_of(shape, ChipBatch.from_configs([accelerator]), MappingBatch.from_mappings([mapping]))
+    schedule = schedule_of(LayerBatch.from_shapes([shape]), ChipBatch.from_configs([accelerator]),
+                           MappingBatch.from_mappings([mapping]))
     cycles, counts = int(layer_cycles(schedule)), _scalar(count(schedule))
     energy = energy_by_level_pj(counts, table) | {"leakage": cycles * accelerator.clk_period_ns * leakage_mw}
     return LayerCost(name=name, cycles=cycles, counts=counts, energy_pj=energy)

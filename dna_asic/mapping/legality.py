@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna_asic.cost.batch import ChipBatch, MappingBatch
+from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.spec.dims import DIMS, Dim, Operand
-from dna_asic.spec.geometry import Geometry, geometry
-from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.geometry import Geometry, geometry, round_up
 
 G, K, C, P, Q, R, S = DIMS
 
@@ -21,7 +20,7 @@ class Legality:
     sizes: Geometry
 
 
-def check_batch(layer: LayerShape, chips: ChipBatch, mapping: MappingBatch) -> Legality:
+def check_batch(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch) -> Legality:
     """Which rows the hardware can run; the same rows for which `check_mapping` raises nothing. Factors at least 1."""
     sizes = geometry(layer, chips, chips.port_bytes, mapping)
     legal = _covered(layer, mapping) & _spatial(chips, mapping) & (mapping.dram[R] == 1) & (mapping.dram[S] == 1)
@@ -62,9 +61,13 @@ def _aligned(layer, port, mapping, tile):
     legal = ~(split[C] & (tile[C] % port != 0)) & ~(split[K] & (tile[K] % port != 0))
     if layer.depthwise:
         return legal & ~(split[G] & (tile[G] % port != 0))
-    if layer.g > 1:
-        legal &= ~((tile[G] > 1) & (split[C] | split[K]))
-        if layer.k_segments > 1:
-            segment = layer.k // layer.k_segments
-            legal &= (tile[G] == 1) & (tile[K] == segment) & (segment % port == 0)
-    return legal
+    return legal & _grouped(layer, port, mapping, tile, split) if layer.grouped else legal
+
+
+def _grouped(layer, port, mapping, tile, split):
+    legal = ~((tile[G] > 1) & (split[C] | split[K]))
+    legal &= round_up(tile[K] * mapping.dram[K], port) == round_up(layer.bound(K), port)
+    legal &= (tile[G] == 1) | (round_up(tile[C], port) == round_up(layer.bound(C), port))
+    segment = layer.bound(K) // layer.k_segments
+    shuffled = (tile[G] == 1) & (mapping.dram[G] == layer.bound(G)) & (tile[K] == segment) & (segment % port == 0)
+    return legal & (shuffled | (layer.k_segments == 1))

@@ -1,15 +1,16 @@
-"""Functional simulator: runs a program's instruction words on a memory image, tile by tile, without timing.
+"""Functional simulator of programs: what the chip computes, from the instruction words alone, without time.
 
-It stands between golden and RTL: a program that is wrong here is the compiler's fault; one that is right here and
-wrong in the RTL is the hardware's. Nothing but the encoded instructions and the memory is read.
+It walks the instruction's nests as the sequencers do (tiles, masks, flips, first visits, windows, lanes), so that a
+difference from `golden` is a fault of the compiler and a difference of the Verilog from it a fault of the hardware.
+Array tiles of one DRAM tile are computed together; docs/architecture.md has the layouts.
 """
 
-import itertools
+from dataclasses import dataclass
 
 import numpy as np
 
 from dna_asic.errors import VerificationError
-from dna_asic.spec.accelerator import AcceleratorConfig
+from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig
 from dna_asic.spec.dims import Dim, Operand
 from dna_asic.spec.instruction import (
     BASE_INPUT,
@@ -27,241 +28,282 @@ from dna_asic.spec.instruction import (
 )
 from dna_asic.spec.program import Program
 
-_NO_PSUM = np.iinfo(np.int64).min  # identity of the maximum
+W, I, O = Operand  # noqa: E741
+_BATCH_PRODUCTS = 1 << 20  # multiplications held in memory at a time
+_LOWEST = -(1 << 31)
+_ADDRESS_MASK = (1 << 32) - 1
 
 
 def simulate(program: Program, accelerator: AcceleratorConfig, input_bytes: bytes) -> dict[str, bytes]:
-    """Run the program; the bytes of every layer's output tensor by layer name.
+    """Memory bytes of every layer's output tensor, by layer name; `program.input.pack` makes the input's.
 
-    Raises VerificationError for an opcode that is none.
+    Raises VerificationError for an illegal instruction or a program without an end.
     """
-    memory = {BASE_PROGRAM: np.zeros(program.size_bytes, np.int8), BASE_INPUT: np.frombuffer(input_bytes, np.int8),
-              BASE_OUTPUT: np.zeros(program.output.size_bytes, np.int8)}
-    memory[BASE_PROGRAM][:len(program.image)] = np.frombuffer(program.image, np.int8)
+    memory = load_memory(program, input_bytes)
+    run_memory(memory, accelerator)
     outputs = {}
-    for i, layer in enumerate(program.layers):
-        code = memory[BASE_PROGRAM][i * INSTRUCTION_BYTES:(i + 1) * INSTRUCTION_BYTES].tobytes()
-        instruction = Instruction.decode(code)
-        if instruction["opcode"] != OPCODE_LAYER:
-            raise VerificationError(f"Instruction {i}: opcode {instruction['opcode']:#x} is not {OPCODE_LAYER:#x}.")
-        _LayerMachine(instruction, accelerator, memory).run()
-        start = layer.output.address
-        outputs[layer.name] = memory[layer.output.base_select][start:start + layer.output.size_bytes].tobytes()
+    for tensor in (layer.output for layer in program.layers):
+        region = memory[tensor.base_select]
+        outputs[tensor.name] = region[tensor.address:tensor.address + tensor.size_bytes].tobytes()
     return outputs
 
 
-class _Nest:
-    """A nest of an instruction: bounds, and per address the strides that its jumps stand for."""
+def load_memory(program: Program, input_bytes: bytes) -> dict[int, np.ndarray]:
+    """The three regions (by base select) as uint8 arrays: program and intermediates, input, output."""
+    region = np.zeros(program.size_bytes, np.uint8)
+    region[:len(program.image)] = np.frombuffer(program.image, np.uint8)
+    return {BASE_PROGRAM: region, BASE_INPUT: np.frombuffer(input_bytes, np.uint8),
+            BASE_OUTPUT: np.zeros(program.output.size_bytes, np.uint8)}
 
-    def __init__(self, instruction: Instruction, prefix: str, loops: int, names: tuple[str, ...]):
-        self.bounds = [instruction[f"{prefix}_last_{i}"] + 1 for i in range(loops)]
-        self.strides = {}
+
+def run_memory(memory: dict[int, np.ndarray], accelerator: AcceleratorConfig) -> None:
+    """Execute the instructions that lie at the start of the program region until the last; writes into `memory`."""
+    for at in range(0, len(memory[BASE_PROGRAM]), INSTRUCTION_BYTES):
+        instruction = Instruction.decode(memory[BASE_PROGRAM][at:at + INSTRUCTION_BYTES].tobytes())
+        if instruction["opcode"] != OPCODE_LAYER:
+            raise VerificationError(f"Program: illegal instruction at offset {at}: opcode {instruction['opcode']:#x}, "
+                                    f"not {OPCODE_LAYER:#x}; compile it again.")
+        _Layer(instruction, accelerator, memory).run()
+        if instruction["is_last"]:
+            return
+    raise VerificationError("Program: no instruction is marked as the last; compile it again.")
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """All iterations of a nest in order. index: [N, loops]; class_in: loop that moved to get there (loops: none)."""
+
+    index: np.ndarray
+    class_in: np.ndarray
+    address: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, instruction, prefix: str, loops: int, names) -> "_Walk":
+        last = [instruction[f"{prefix}_last_{i}"] for i in range(loops)]
+        index = np.indices([n + 1 for n in reversed(last)]).reshape(loops, -1)[::-1].T
+        moved = index != 0
+        class_in = np.where(moved.any(1), moved.argmax(1), loops)
+        address = {}
         for name in names:
-            wound_back, strides = 0, []
-            for i, bound in enumerate(self.bounds):
+            strides, wound_back = [], 0
+            for i, final in enumerate(last):
                 strides.append(instruction[f"{prefix}_{name}_{i}"] + wound_back)
-                wound_back += (bound - 1) * strides[-1]
-            self.strides[name] = strides
+                wound_back += final * strides[i]
+            address[name] = index @ np.array(strides, np.int64)
+        return cls(index, class_in, address)
 
-    def indices(self):
-        """Every iteration as a tuple of indices, innermost loop first."""
-        for outer_first in itertools.product(*(range(b) for b in reversed(self.bounds))):
-            yield outer_first[::-1]
+    def __len__(self):
+        return len(self.index)
 
-    def address(self, name, index):
-        """Address at one iteration."""
-        return sum(i * s for i, s in zip(index, self.strides[name], strict=True))
-
-    def grid(self, name):
-        """Addresses of all iterations as an array, outermost loop first."""
-        total = np.zeros((1,) * len(self.bounds), np.int64)
-        for i, (bound, stride) in enumerate(zip(self.bounds, self.strides[name], strict=True)):
-            shape = [1] * len(self.bounds)
-            shape[-1 - i] = bound
-            total = total + (np.arange(bound) * stride).reshape(shape)
-        return total
+    def held(self, name: str, lowest: int) -> np.ndarray:
+        """Address that an operand with lowest relevant loop `lowest` got at its latest flip."""
+        flips = self.class_in >= lowest
+        return self.address[name][np.maximum.accumulate(np.where(flips, np.arange(len(self)), 0))]
 
 
-class _LayerMachine:
-    """State of one layer's run."""
+class _Layer:
+    """One instruction at work."""
 
     def __init__(self, instruction: Instruction, accelerator: AcceleratorConfig, memory):
-        self.x, self.port, self.chunk, self.memory = instruction, accelerator.port_bytes, accelerator.chunks[0], memory
-        self.rows, self.cols = instruction["rows_used"], instruction["cols_used"]
-        self.max = bool(instruction["op_max"])
-        self.dram = _Nest(instruction, "dram", DRAM_LOOPS, ("w", "i", "o", "p", "q", "ib", "ob"))
-        self.gb = _Nest(instruction, "gb", GB_LOOPS, ("w", "i", "o"))
-        self.rf = _Nest(instruction, "rf", RF_LOOPS, ("w", "i", "o"))
-        self.fill = _Nest(instruction, "if", I_FILL_LOOPS, ("a",))
-        self.drain = _Nest(instruction, "od", O_DRAIN_LOOPS, ("a",))
-        self.store = _Nest(instruction, "st", STORE_LOOPS, ("a",))
-        self.rf_sequence = [self.rf.grid(n).ravel() for n in "wio"]
-        self.psums = np.zeros(self.chunk.gb_o_bytes // 8, np.int64)
+        self.f, self.memory, self.port = instruction, memory, accelerator.port_bytes
+        self.chunk: ChunkConfig = accelerator.chunks[0]
+        self.array = _Array(instruction, self.chunk)
+        self.store = _Walk.of(instruction, "st", STORE_LOOPS, ["a"])
 
     def run(self):
-        """All DRAM tiles."""
-        last = None
-        for index in self.dram.indices():
-            if last is not None and self._moved(index, last, self.x["dram_j_o"]):
-                self._store_tile(last)
-            self._load_weights(index)
-            self._load_input(index)
-            reduced = [i for i in range(DRAM_LOOPS) if self.x["dram_reduction"] >> i & 1 and index[i]]
-            self._array_schedule(first=not reduced)
-            last = index
-        self._store_tile(last)
+        """Every DRAM tile: fetch what flips, compute, store what is finished."""
+        f, walk = self.f, _Walk.of(self.f, "dram", DRAM_LOOPS, ["w", "i", "o", "p", "q", "ib", "ob"])
+        reductions = [i for i in range(DRAM_LOOPS) if f["dram_reduction"] >> i & 1]
+        psums = np.zeros(self.chunk.gb_o_bytes // 8, np.int64)
+        for n in range(len(walk)):
+            at = {name: int(values[n]) for name, values in walk.address.items()}
+            if walk.class_in[n] >= f["dram_j_w"]:
+                weights, params = self._fetch_weights(at)
+            if walk.class_in[n] >= f["dram_j_i"]:
+                inputs = self._fetch_inputs(at)
+            self.array.run(weights, inputs, psums, first=not walk.index[n, reductions].any())
+            if n + 1 == len(walk) or walk.class_in[n + 1] >= f["dram_j_o"]:
+                self._store(psums, params, at)
 
-    @staticmethod
-    def _moved(index, last, lowest):
-        return any(a != b for a, b in zip(index[lowest:], last[lowest:], strict=True))
+    def _fetch_weights(self, at):
+        """(buffer image, parameters [channels, 2]) of a W tile."""
+        begin = self.f["w_addr"] + at["w"] & _ADDRESS_MASK
+        middle = begin + self.f["w_beats"] * self.port
+        region = self.memory[BASE_PROGRAM]
+        params = region[middle:middle + self.f["w_param_beats"] * self.port].view("<u4").reshape(-1, 2)
+        return region[begin:middle].view(np.int8), params
 
-    def _load_weights(self, index):
-        start = self.x["w_addr"] + self.dram.address("w", index)
-        split = start + self.x["w_beats"] * self.port
-        end = split + self.x["w_param_beats"] * self.port
-        self.weights = self.memory[BASE_PROGRAM][start:split]
-        self.params = self.memory[BASE_PROGRAM][split:end].view("<u4").reshape(-1, 2)
+    def _fetch_inputs(self, at):
+        """Buffer image [h][w][blocks * port] of an I tile; zeros outside the tensor."""
+        f, port = self.f, self.port
+        top, left = (at[x] * f["stride"] - f["pad"] for x in "pq")
+        h, w, b = np.ogrid[:f["it_h_last"] + 1, :f["it_w_last"] + 1, :f["it_b_last"] + 1]
+        inside = ((h + top >= 0) & (h + top < f["i_h"]) & (w + left >= 0) & (w + left < f["i_w"])
+                  & (b + at["ib"] < f["i_b"]))
+        address = (f["i_addr"] + at["i"] + (h - f["pad"]) * f["i_row_pitch"] + (w - f["pad"]) * port
+                   + b * f["i_block_pitch"])
+        tile = np.zeros([*inside.shape, port], np.int8)
+        region = self.memory[f["i_base_select"]].view(np.int8)
+        tile[inside] = region[(address[inside] & _ADDRESS_MASK)[:, None] + np.arange(port)]
+        return tile.reshape(-1)
 
-    def _load_input(self, index):
-        """Buffer image [h][w][blocks * B], zero outside the tensor."""
-        x = self.x
-        base = x["i_addr"]
-        tensor = self.memory[x["i_base_select"]][base:base + x["i_b"] * x["i_block_pitch"]]
-        tensor = tensor.reshape(x["i_b"], x["i_h"], x["i_w"], self.port)
-        h0 = self.dram.address("p", index) * x["stride"] - x["pad"]
-        w0 = self.dram.address("q", index) * x["stride"] - x["pad"]
-        b0 = self.dram.address("ib", index)
-        rows, cols, blocks = x["it_h_last"] + 1, x["it_w_last"] + 1, x["it_b_last"] + 1
-        image = np.zeros((rows, cols, blocks, self.port), np.int8)
-        h, w, b = (np.arange(o, o + n) for o, n in ((h0, rows), (w0, cols), (b0, blocks)))
-        inside = [(v >= 0) & (v < limit) for v, limit in ((h, x["i_h"]), (w, x["i_w"]), (b, x["i_b"]))]
-        part = tensor[np.ix_(b[inside[2]], h[inside[0]], w[inside[1]])]
-        image[np.ix_(*inside)] = part.transpose(1, 2, 0, 3)
-        self.inputs = image.ravel()
+    def _store(self, psums, params, at):
+        """Post-process the finished O tile and write what lies in the tensor."""
+        f, n_pp = self.f, self.chunk.n_pp
+        counts = [f["st_group_last"] + 1, *(f[f"st_last_{i}"] + 1 for i in range(STORE_LOOPS))]
+        shape = [*reversed(counts), n_pp]  # block, row, column, window row, window column, word group, lane
+        words = ((self.store.address["a"][:, None] + np.arange(f["st_group_last"] + 1))[..., None] * n_pp
+                 + np.arange(n_pp)).reshape(shape)
+        used = np.ones(shape, bool)
+        used[-1, ..., f["st_group_last_of_last_block"] + 1:, :] = False
+        channel = np.arange(counts[0])[:, None] * n_pp + np.arange(n_pp)
+        channel = channel + np.arange(counts[5])[:, None, None, None, None, None, None] * self.port
+        inside, address = self._store_places(at)
+        residual = self._residual(inside, at["o"], channel.shape[-2:]) if f["has_residual"] else 0
+        y = self._requantise(np.where(used, psums[np.where(used, words, 0)], 0), params,
+                             np.where(used[:, :1, :1, :1, :1], channel, 0), residual)
+        y = np.where(used, y, 0)
+        y = self._pool(y).reshape(*inside.shape, -1)
+        beats = np.zeros([*inside.shape, self.port], np.uint8)
+        beats[..., :y.shape[-1]] = y.astype(np.int8).view(np.uint8)
+        region = self.memory[f["o_base_select"]]
+        region[(f["o_addr"] + address[inside])[:, None] + np.arange(self.port)] = beats[inside]
 
-    def _array_schedule(self, first):
-        """All array tiles; psums are drained when a loop relevant to O moves."""
-        lowest, last = self.x["gb_j_o"], None
-        for index in self.gb.indices():
-            if last is None or self._moved(index, last, lowest):
-                if last is not None:
-                    self._drain_tile(tile, fresh)
-                tile = self.gb.address("o", index)
-                reduced = [i for i in range(lowest, GB_LOOPS) if self.x["gb_reduction"] >> i & 1 and index[i]]
-                fresh = first and not reduced
-                shape = (self.rows, self.cols, int(self.rf_sequence[2].max()) + 1)
-                self.accumulators = np.full(shape, _NO_PSUM if self.max else 0, np.int64)
-            self._compute(index)
-            last = index
-        self._drain_tile(tile, fresh)
+    def _store_places(self, at):
+        """(mask, byte offset) of every beat [block, row, column] of an O tile in the pooled output tensor."""
+        f = self.f
+        b, h, w = np.ogrid[:f["st_last_4"] + 1, :f["st_last_3"] + 1, :f["st_last_2"] + 1]
+        top, left = (at[x] >> f["pool_log2"] for x in "pq")
+        inside = (b + at["ob"] < f["o_b"]) & (h + top < f["o_h"]) & (w + left < f["o_w"])
+        return inside, at["o"] + b * f["o_block_pitch"] + h * f["o_row_pitch"] + w * self.port
 
-    def _compute(self, index):
-        """One RF loop nest in every PE."""
-        w, i, o = self.rf_sequence
-        weights, inputs = self._weight_words(index), self._input_words(index)
-        inputs = np.broadcast_to(inputs[..., i], (self.rows, self.cols, len(i)))
-        terms = inputs if self.max else weights[..., w] * inputs
-        accumulate = np.maximum if self.max else np.add
-        flat = self.accumulators.reshape(self.rows * self.cols, -1)
-        for pe, values in enumerate(terms.reshape(self.rows * self.cols, -1)):
-            accumulate.at(flat[pe], o, values)
+    def _residual(self, inside, offset, lanes):
+        """Rescaled residual, shaped as the psums; zero outside the tensor."""
+        f, (groups, n_pp) = self.f, lanes
+        b, h, w = np.ogrid[:inside.shape[0], :inside.shape[1], :inside.shape[2]]
+        address = offset + b * f["o_block_pitch"] + h * f["o_row_pitch"] + w * self.port
+        region = self.memory[f["r_base_select"]].view(np.int8)
+        beats = np.zeros([*inside.shape, self.port], np.int64)
+        beats[inside] = region[(f["r_addr"] + address[inside])[:, None] + np.arange(self.port)]
+        rescaled = saturate_16(round_shift(beats * f["res_multiplier"], f["res_shift"]))
+        return rescaled[..., :groups * n_pp].reshape(*inside.shape, 1, 1, groups, n_pp)
 
-    def _weight_words(self, index):
-        """RF words of W [row, col, word] of an array tile."""
-        lanes, others = self.x["wf_lane_last"] + 1, self.x["wf_other_last"] + 1
-        words = self.x["wf_word_last"] + 1
-        start = self.gb.address("w", index) * self.chunk.n_w
-        size = words * others * lanes * self.chunk.n_w
-        tile = self.weights[start:start + size].reshape(words, others, -1).astype(np.int64)
-        if self.chunk.lane_axis(Operand.W) == "row":
-            tile = tile.transpose(0, 2, 1)
-        tile = np.broadcast_to(tile, (words, max(self.rows, tile.shape[1]), max(self.cols, tile.shape[2])))
-        return tile[:, :self.rows, :self.cols].transpose(1, 2, 0)
+    def _requantise(self, acc, params, channel, residual):
+        """Equation of spec.quant for every word."""
+        table = params[channel].astype(np.int64)
+        bias = table[..., 0] - (table[..., 0] >> 31 << 32)
+        multiplier, shift = table[..., 1] & (1 << 26) - 1, table[..., 1] >> 26
+        y = saturate_16(round_shift((acc + bias) * multiplier, shift)) + residual
+        return np.clip(y, self.f["clamp_lo"], self.f["clamp_hi"])
 
-    def _input_words(self, index):
-        """RF words of I [row, col, word]: by lane on a channel axis, by window on P and Q."""
-        chunk, x = self.chunk, self.x
-        addresses = self.fill.grid("a") + self.gb.address("i", index)  # [g][c][h][w][lane group]
-        if chunk.lane_axis(Operand.I):
-            lanes = addresses[..., None] + np.arange(chunk.n_i)
-            words = self.inputs[np.minimum(lanes, len(self.inputs) - 1)].reshape(*addresses.shape[:4], -1)
-            used = self.rows if chunk.lane_axis(Operand.I) == "row" else self.cols
-            words = words.reshape(-1, words.shape[-1])[:, :used].T.astype(np.int64)
-            return words[:, None] if chunk.lane_axis(Operand.I) == "row" else words[None]
-        box = self.inputs[addresses[..., 0]].astype(np.int64)
-        h, w = x["box_h"], x["box_w"]
-        by_row = chunk.row_dim is Dim.P
-        return np.stack([np.stack([box[:, :, r * x["window_h"] * by_row:][:, :, :h, c * x["window_w"]:][..., :w].ravel()
-                                   for c in range(self.cols)]) for r in range(self.rows)])
-
-    def _drain_tile(self, tile, fresh):
-        """Join psums along reduction axes and add them to the buffer."""
-        chunk, sums = self.chunk, self.accumulators
-        for axis, name in enumerate(("row", "col")):
-            if name in chunk.reduction_axes:
-                sums = (sums.max if self.max else sums.sum)(axis=axis, keepdims=True)
-        if chunk.lane_axis(Operand.O) != "row":
-            sums = sums.transpose(1, 0, 2)
-        addresses = self.drain.grid("a") + tile  # [g][k][p][q][other][lane group]
-        lanes = min(chunk.n_o, sums.shape[0])
-        groups = addresses.shape[-1]
-        values = sums.reshape(groups, lanes, addresses.shape[-2], -1)  # [group][lane][other][word]
-        places = (addresses.reshape(-1, *addresses.shape[-2:])[..., None] + np.arange(lanes))  # [word][other][group][lane]
-        values = values.transpose(3, 2, 0, 1)
-        if fresh:
-            self.psums[places] = values
-        elif self.max:
-            self.psums[places] = np.maximum(self.psums[places], values)
-        else:
-            self.psums[places] += values
-
-    def _store_tile(self, index):
-        """Post-process the O buffer into the output tensor."""
-        x, n_pp, pool = self.x, self.chunk.n_pp, 1 << self.x["pool_log2"]
-        p0, q0 = (self.dram.address(n, index) >> x["pool_log2"] for n in "pq")
-        b0, offset = self.dram.address("ob", index), self.dram.address("o", index)
-        blocks, rows, cols = (self.store.bounds[i] for i in (4, 3, 2))
-        for b in range(blocks):
-            groups = x["st_group_last_of_last_block" if b == blocks - 1 else "st_group_last"] + 1
-            for r, c in itertools.product(range(rows), range(cols)):
-                if b0 + b >= x["o_b"] or p0 + r >= x["o_h"] or q0 + c >= x["o_w"]:
-                    continue
-                place = offset + b * x["o_block_pitch"] + r * x["o_row_pitch"] + c * self.port
-                pixels = []
-                for wy, wx in itertools.product(range(pool), range(pool)):
-                    first = self.store.address("a", (wx, wy, c, r, b)) * n_pp
-                    words = np.arange(first, first + groups * n_pp)
-                    pixels.append(self._requantise(self.psums[words], b * self.port, place))
-                self._write(place, np.stack(pixels))
-
-    def _requantise(self, psums, channel, place):
-        """spec.quant's arithmetic on the words of one pixel from `channel` on."""
-        x, params = self.x, self.params[channel:channel + len(psums)].astype(np.int64)
-        bias = np.where(params[:, 0] >= 1 << 31, params[:, 0] - (1 << 32), params[:, 0])
-        value = _saturate16(_round_shift((psums + bias) * (params[:, 1] & (1 << 26) - 1), params[:, 1] >> 26))
-        if x["has_residual"]:
-            start = x["r_addr"] + place
-            residual = self.memory[x["r_base_select"]][start:start + len(psums)].astype(np.int64)
-            value = value + _saturate16(_round_shift(residual * x["res_multiplier"], x["res_shift"]))
-        return np.clip(value, x["clamp_lo"], x["clamp_hi"])
-
-    def _write(self, place, pixels):
-        x = self.x
-        if x["pool_average"]:
-            value = _round_shift(pixels.sum(axis=0), 2 * x["pool_log2"])
-        else:
-            value = pixels.max(axis=0)
-        start = x["o_addr"] + place
-        beat = np.zeros(self.port, np.int8)
-        beat[:len(value)] = value
-        self.memory[x["o_base_select"]][start:start + self.port] = beat
+    def _pool(self, y):
+        """Over window rows and columns (axes 3 and 4)."""
+        if not self.f["pool_average"]:
+            return y.max((3, 4))
+        return round_shift(y.sum((3, 4)), 2 * self.f["pool_log2"])
 
 
-def _round_shift(value, shift):
-    """value / 2**shift, rounded half away from zero."""
-    half = np.where(np.asarray(shift) > 0, np.int64(1) << np.maximum(np.asarray(shift) - 1, 0), 0)
+class _Array:
+    """Global buffers to psums: the array level for one instruction."""
+
+    def __init__(self, instruction: Instruction, chunk: ChunkConfig):
+        self.f, self.chunk = instruction, chunk
+        self.used = (instruction["rows_used"], instruction["cols_used"])
+        self.op_max = bool(instruction["op_max"])
+        self.gb = _Walk.of(instruction, "gb", GB_LOOPS, ["w", "i", "o"])
+        self.rf = _Walk.of(instruction, "rf", RF_LOOPS, ["w", "i", "o"])
+        self.w_map, self.i_map, self.o_map = self._weight_map(), self._input_map(), self._output_map()
+
+    def run(self, weights, inputs, psums, first: bool):
+        """One DRAM tile: adds to (or, on first visits, sets) the words of `psums`."""
+        f, gb = self.f, self.gb
+        w_at = gb.held("w", f["gb_j_w"]) * self.chunk.n_w
+        i_at = gb.held("i", f["gb_j_i"])
+        kept = [i for i in range(GB_LOOPS) if f["gb_reduction"] >> i & 1 and i >= f["gb_j_o"]]
+        fresh = ~gb.index[:, kept].any(1) if first else np.zeros(len(gb), bool)
+        words = gb.address["o"][:, None] + self.o_map.reshape(1, -1)
+        psums[words[fresh]] = _LOWEST if self.op_max else 0
+        join = np.maximum if self.op_max else np.add
+        order = np.argsort(self.rf.address["o"], kind="stable")
+        starts = np.flatnonzero(np.diff(self.rf.address["o"][order], prepend=-1))
+        w_words = self.w_map[:, :, self.rf.address["w"][order]]
+        i_words = self.i_map[:, :, self.rf.address["i"][order]]
+        batch = max(1, _BATCH_PRODUCTS // i_words.size)
+        for s in range(0, len(gb), batch):
+            terms = inputs[i_at[s:s + batch, None, None, None] + i_words].astype(np.int64)
+            if not self.op_max:
+                terms *= weights[w_at[s:s + batch, None, None, None] + w_words]
+            sums = self._reduce(join.reduceat(terms, starts, axis=-1))
+            join.at(psums, words[s:s + batch], sums.reshape(len(sums), -1))
+        psums[words] = psums[words].astype(np.int32)
+
+    def _reduce(self, sums):
+        """Sum over the axes that carry a reduction dim: [steps, rows, cols, words] to roots."""
+        for axis, name in ((1, "row"), (2, "col")):
+            if name in self.chunk.reduction_axes:
+                sums = sums.sum(axis, keepdims=True)
+        return sums
+
+    def _weight_map(self):
+        """Byte offset in an array tile's W image of [row, col, RF word]."""
+        f, chunk = self.f, self.chunk
+        lanes, others = f["wf_lane_last"] + 1, f["wf_other_last"] + 1
+        word = np.arange(f["wf_word_last"] + 1)
+        row, col = np.ogrid[:self.used[0], :self.used[1]]
+        place = {"row": row, "col": col}
+        lane_axis = chunk.lane_axis(W)
+        lane = place[lane_axis] if lane_axis else np.zeros((1, 1), int)
+        other = np.zeros((1, 1), int)
+        for axis, dim in (("row", chunk.row_dim), ("col", chunk.col_dim)):
+            if axis != lane_axis and dim not in (Dim.P, Dim.Q):
+                other = place[axis]
+        beat = (word * others + other[..., None]) * lanes + lane[..., None] // chunk.n_w
+        return np.broadcast_to(beat * chunk.n_w + lane[..., None] % chunk.n_w, (*self.used, len(word)))
+
+    def _input_map(self):
+        """Byte offset in the I half, from the array tile's, of [row, col, RF word]: the fill, beat by beat."""
+        f, chunk = self.f, self.chunk
+        walk = _Walk.of(f, "if", I_FILL_LOOPS, ["a"])
+        box, lane_axis = f["box_h"] * f["box_w"], chunk.lane_axis(I)
+        boxes = (f["if_last_3"] + 1) * (f["if_last_4"] + 1)
+        result = np.full((*self.used, boxes * box), -1, np.int64)
+        group, column, row = walk.index[:, 0], walk.index[:, 1], walk.index[:, 2]
+        which = walk.index[:, 4] * (f["if_last_3"] + 1) + walk.index[:, 3]
+        for r, c in np.ndindex(*self.used):
+            place = {"row": r, "col": c, None: 0}[lane_axis]
+            lane = place % chunk.n_i
+            y = row - (r * f["window_h"] if chunk.row_dim is Dim.P else 0)
+            x = column - (c * f["window_w"] if chunk.col_dim is Dim.Q else 0)
+            taken = (y >= 0) & (y < f["box_h"]) & (x >= 0) & (x < f["box_w"]) & (group == place // chunk.n_i)
+            byte = walk.address["a"] if lane == 0 else walk.address["a"] // chunk.n_i * chunk.n_i + lane
+            result[r, c, (which * box + y * f["box_w"] + x)[taken]] = byte[taken]
+        if (result < 0).any():
+            raise VerificationError("Program: an input fill leaves words of a PE's box unwritten; compile it again.")
+        return result
+
+    def _output_map(self):
+        """Word offset in the O half, from the array tile's, of [root row, root col, RF word]."""
+        f, chunk = self.f, self.chunk
+        walk = _Walk.of(f, "od", O_DRAIN_LOOPS, ["a"])
+        lane_is_row = chunk.lane_axis(O) == "row"
+        roots = tuple(1 if axis in chunk.reduction_axes else n for axis, n in zip(("row", "col"), self.used, strict=True))
+        lane_used = roots[0] if lane_is_row else roots[1]
+        word = np.arange(len(walk)) // ((f["od_last_0"] + 1) * (f["od_last_1"] + 1))
+        result = np.zeros((*roots, word[-1] + 1), np.int64)
+        for lane in range(1 if lane_used == 1 else chunk.n_o):
+            at = walk.address["a"] if lane == 0 else walk.address["a"] // chunk.n_o * chunk.n_o + lane
+            along, across = walk.index[:, 0] * chunk.n_o + lane, walk.index[:, 1]
+            result[(along, across, word) if lane_is_row else (across, along, word)] = at
+        return result
+
+
+def round_shift(value, shift):
+    """Right shift of int64 that rounds half away from zero."""
+    value, shift = np.asarray(value, np.int64), np.asarray(shift, np.int64)
+    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
     return np.sign(value) * ((np.abs(value) + half) >> shift)
 
 
-def _saturate16(value):
+def saturate_16(value):
+    """Clamp to 16 bits signed."""
     return np.clip(value, -(1 << 15), (1 << 15) - 1)

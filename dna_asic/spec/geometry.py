@@ -10,8 +10,8 @@ from typing import Any
 
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping
-from dna_asic.spec.dims import DIMS, RELEVANT, Dim, Operand
-from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.dims import DIMS, RELEVANT, Operand
+from dna_asic.spec.layer import LayerOp, LayerShape
 from dna_asic.spec.quant import PARAM_BYTES
 
 G, K, C, P, Q, R, S = DIMS
@@ -89,8 +89,7 @@ def geometry(layer: LayerShape, chunk, port_bytes, mapping) -> Geometry:
     o_unit = chunk.o_unit
     i_stride = 1 if depthwise else round_up(tile[C], port_bytes)
     i_blocks = ceil_div(tile[G], port_bytes) if depthwise else tile[G] * (i_stride // port_bytes)
-    grouped = not depthwise and layer.g > 1
-    o_stride = 1 if depthwise else round_up(tile[K], port_bytes if grouped else o_unit)
+    o_stride = 1 if depthwise else round_up(tile[K], port_bytes if layer.grouped else o_unit)
     o_channels = round_up(tile[G], o_unit) if depthwise else tile[G] * o_stride
     i_tile = ((tile[P] - 1) * st + tile[R], (tile[Q] - 1) * st + tile[S], i_blocks)
     w_steps = gb[G] * gb[K] * gb[C] * gb[R] * gb[S]
@@ -137,6 +136,9 @@ def mapping_faults(layer: LayerShape, accelerator: AcceleratorConfig, chunk: Chu
         yield "Every tiling factor must be at least 1."
         return
     sizes = geometry(layer, chunk, port, mapping)
+    if layer.op is LayerOp.MAX and (sizes.gb_tile[R], sizes.gb_tile[S]) != (layer.r, layer.s):
+        yield (f"A maximum needs tiles of R={layer.r} and S={layer.s} exactly, not {sizes.gb_tile[R]} and "
+               f"{sizes.gb_tile[S]}: a padded kernel would see its neighbours.")
     for operand, capacity in ((Operand.W, chunk.rf_w_words), (Operand.I, chunk.rf_i_words),
                               (Operand.O, chunk.rf_o_words)):
         if sizes.rf_words[operand] > capacity:
@@ -165,11 +167,16 @@ def _alignment_faults(layer, port, mapping, tile):
         yield f"Tile G={tile[G]} must be a multiple of port_bytes={port} when a depthwise G is split at DRAM."
     if layer.g > 1 and not layer.depthwise and tile[G] > 1 and (mapping.dram[C] > 1 or mapping.dram[K] > 1):
         yield f"A grouped layer with several groups in a tile (G={tile[G]}) must keep C and K whole at DRAM."
+    if layer.g > 1 and not layer.depthwise:
+        if round_up(tile[K] * mapping.dram[K], port) != round_up(layer.k, port):
+            yield f"Tile K={tile[K]} times {mapping.dram[K]} must not leave the blocks of a group's K={layer.k}."
+        if tile[G] > 1 and round_up(tile[C], port) != round_up(layer.c, port):
+            yield f"Tile C={tile[C]} of several groups must not leave the blocks of a group's C={layer.c}."
     if layer.k_segments > 1 and layer.g > 1:
         segment = layer.k // layer.k_segments
-        if tile[G] > 1 or tile[K] != segment or segment % port:
-            yield (f"A shuffled layer needs tile G=1 and tile K={segment}, its segment, a multiple of "
-                   f"port_bytes={port}; not G={tile[G]}, K={tile[K]}.")
+        if tile[G] > 1 or mapping.dram[G] != layer.g or tile[K] != segment or segment % port:
+            yield (f"A shuffled layer needs tile G=1, DRAM G={layer.g} and tile K={segment}, its segment, a multiple "
+                   f"of port_bytes={port}; not G={tile[G]}, DRAM G={mapping.dram[G]}, K={tile[K]}.")
 
 
 def check_mapping(layer: LayerShape, accelerator: AcceleratorConfig, chunk: ChunkConfig, mapping: Mapping) -> Geometry:

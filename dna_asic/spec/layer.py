@@ -86,6 +86,11 @@ class LayerShape:
         return self.k == 1 and self.c == 1
 
     @property
+    def grouped(self) -> bool:
+        """More than one group, of more than one channel."""
+        return self.g > 1 and not self.depthwise
+
+    @property
     def macs(self) -> int:
         """Useful multiply-accumulates, padding of tiles not counted."""
         product = 1

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dna_asic.spec.accelerator import Mapping
 from dna_asic.spec.instruction import Instruction
 from dna_asic.spec.layer import LayerShape
-from dna_asic.spec.accelerator import Mapping
 
 
 @dataclass(frozen=True, kw_only=True)

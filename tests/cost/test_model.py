@@ -7,7 +7,16 @@ import random
 import pytest
 import torch
 
-from dna_asic.cost import ChipBatch, MappingBatch, Prices, area_um2, evaluate, evaluate_design, event_energies_pj
+from dna_asic.cost import (
+    ChipBatch,
+    LayerBatch,
+    MappingBatch,
+    Prices,
+    area_um2,
+    evaluate,
+    evaluate_design,
+    event_energies_pj,
+)
 from dna_asic.cost.counts import overlap
 from dna_asic.cost.model import core_cycles, read_job_cycles, schedule_of, store_job_cycles
 from dna_asic.cost.oracle import Port, run_two_levels
@@ -70,11 +79,12 @@ POINTS = [random_point(random.Random(seed)) for seed in range(120)]
 
 def cost(layer, chip, mapping, technology=None):
     prices = Prices.of([chip], technology or load_technology("asic-28nm"))
-    return evaluate(layer, ChipBatch.from_configs([chip]), MappingBatch.from_mappings([mapping]), prices)
+    return evaluate(LayerBatch.from_shapes([layer]), ChipBatch.from_configs([chip]), MappingBatch.from_mappings([mapping]), prices)
 
 
 def schedule(layer, chip, mapping):
-    return schedule_of(layer, ChipBatch.from_configs([chip]), MappingBatch.from_mappings([mapping]))
+    return schedule_of(LayerBatch.from_shapes([layer]), ChipBatch.from_configs([chip]),
+                       MappingBatch.from_mappings([mapping]))
 
 
 def oracle_cycles(layer, chip, mapping):
@@ -153,7 +163,7 @@ def test_overlap_equals_counting():
     for _ in range(500):
         n, pitch, extent, pad, size = (rng.randrange(a, b) for a, b in ((1, 9), (1, 9), (1, 12), (0, 5), (1, 40)))
         want = sum(0 <= t * pitch - pad + i < size for t in range(n) for i in range(extent))
-        assert int(overlap(torch.tensor([n]), torch.tensor([pitch]), torch.tensor([extent]), pad, size)) == want
+        assert int(overlap(*torch.tensor([[n], [pitch], [extent], [pad], [size]]))) == want
 
 
 def test_batch_equals_single_rows():
@@ -161,7 +171,7 @@ def test_batch_equals_single_rows():
     layer = dataclasses.replace(family[0][0], g=1, k=24, c=16, p=12, q=12, r=3, s=3, h=14, w=14, pad=0, stride=1)
     chips, maps = [p[1] for p in family], [p[2] for p in family]
     prices = Prices.of(chips, load_technology("asic-28nm"))
-    batch = evaluate(layer, ChipBatch.from_configs(chips), MappingBatch.from_mappings(maps), prices)
+    batch = evaluate(LayerBatch.from_shapes([layer]), ChipBatch.from_configs(chips), MappingBatch.from_mappings(maps), prices)
     for n, (chip, mapping) in enumerate(zip(chips, maps, strict=True)):
         one = cost(layer, chip, mapping)
         assert int(batch.cycles[n]) == int(one.cycles) and float(batch.energy_pj[n]) == pytest.approx(float(one.energy_pj))

@@ -1,0 +1,75 @@
+"""Walk over a box of a blocked tensor in memory, beat by beat: columns, rows, blocks."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+COLUMN_BITS, ROW_BITS, BLOCK_BITS = 20, 14, 14
+MAX_BURST = 256  # beats, AXI4
+PAGE_BYTES = 4096  # no AXI burst crosses it
+
+
+class TileWalk(wiring.Component):
+    """Beats of the box [block][row][column] that begins at (block_0, row_0, column_0) of a tensor.
+
+    `load` takes the parameters (they must stay until the walk ends); from the next cycle each `step` moves on one
+    beat. active: beats are left. real: the beat lies inside the tensor. address: its byte address (wraps mod
+    2**32). run_last: real beats that follow in one AXI burst (same row, same 4 KiB page, at most 256 in all).
+    block_end, last: last beat of a block, of the walk.
+    """
+
+    def __init__(self, port_bytes: int):
+        self.port_bytes = port_bytes
+        ports = {"load": In(1), "step": In(1), "address_0": In(32), "row_pitch": In(24), "block_pitch": In(32),
+                 "active": Out(1), "real": Out(1), "address": Out(32), "run_last": Out(8), "block_end": Out(1),
+                 "last": Out(1), "index": Out(COLUMN_BITS)}
+        for name, bits in (("column", COLUMN_BITS), ("row", ROW_BITS), ("block", BLOCK_BITS)):
+            ports |= {f"{name}_last": In(bits), f"{name}_0": In(signed(bits + 1)), f"{name}_count": In(bits)}
+        super().__init__(ports)
+
+    def elaborate(self, platform):
+        m = Module()
+        index, place, ends, inside = {}, {}, {}, {}
+        for name, bits in (("column", COLUMN_BITS), ("row", ROW_BITS), ("block", BLOCK_BITS)):
+            index[name] = Signal(bits, name=f"{name}_index")
+            place[name] = Signal(signed(bits + 2), name=f"{name}_place")  # coordinate in the tensor
+            ends[name] = index[name] == getattr(self, f"{name}_last")
+            inside[name] = (place[name] >= 0) & (place[name] < getattr(self, f"{name}_count"))
+        row_address, block_address = Signal(32), Signal(32)
+        m.d.comb += [self.real.eq(inside["column"] & inside["row"] & inside["block"]), self.index.eq(index["column"]),
+                     self.block_end.eq(ends["column"] & ends["row"]), self.last.eq(self.block_end & ends["block"])]
+
+        def restart(name):
+            return [index[name].eq(0), place[name].eq(getattr(self, f"{name}_0"))]
+
+        def advance(name):
+            return [index[name].eq(index[name] + 1), place[name].eq(place[name] + 1)]
+
+        with m.If(self.load):
+            m.d.sync += [*restart("column"), *restart("row"), *restart("block"), self.active.eq(1),
+                         *(a.eq(self.address_0) for a in (self.address, row_address, block_address))]
+        with m.Elif(self.step):
+            with m.If(~ends["column"]):
+                m.d.sync += [*advance("column"), self.address.eq(self.address + self.port_bytes)]
+            with m.Elif(~ends["row"]):
+                following = (row_address + self.row_pitch)[:32]
+                m.d.sync += [*restart("column"), *advance("row"), self.address.eq(following), row_address.eq(following)]
+            with m.Elif(~ends["block"]):
+                following = (block_address + self.block_pitch)[:32]
+                m.d.sync += [*restart("column"), *restart("row"), *advance("block"),
+                             *(a.eq(following) for a in (self.address, row_address, block_address))]
+            with m.Else():
+                m.d.sync += self.active.eq(0)
+        self._run(m, index["column"], place["column"])
+        return m
+
+    def _run(self, m, index, place):
+        """Beats that may follow in the burst that begins here: the least of three limits."""
+        in_box, in_tensor = Signal(COLUMN_BITS), Signal(COLUMN_BITS + 2)
+        in_page = ~self.address[(self.port_bytes - 1).bit_length():12]  # beats of the page after this one
+        in_row = Signal(COLUMN_BITS)
+        limit = min(MAX_BURST - 1, PAGE_BYTES // self.port_bytes - 1)
+        m.d.comb += [in_box.eq(self.column_last - index), in_tensor.eq(self.column_count - 1 - place),
+                     in_row.eq(Mux(in_box < in_tensor, in_box, in_tensor)),
+                     self.run_last.eq(Mux(in_row < in_page, Mux(in_row < limit, in_row, limit),
+                                          Mux(in_page < limit, in_page, limit)))]

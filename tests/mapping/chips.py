@@ -1,0 +1,31 @@
+"""Small chips of every built kind, with random loop orders."""
+
+import random
+
+from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
+from dna_asic.spec.dims import DIMS, DRAM_DIMS, Dim
+
+G, K, C, P, Q, R, S = DIMS
+CHIPS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port bytes
+    "kc-tree-4x4": (4, 4, (K, C), "tree", (4, 2, 2, 4), (8, 16, 8), 8),
+    "kc-tree-2x3": (2, 3, (K, C), "tree", (1, 1, 2, 1), (4, 8, 1), 8),
+    "kc-drain-4x4": (4, 4, (K, C), "drain", (2, 4, 4, 2), (8, 16, 4), 16),
+    "kc-drain-3x6": (3, 6, (K, C), "drain", (2, 2, 1, 8), (1, 9, 4), 8),
+    "kc-tree-1x8": (1, 8, (K, C), "tree", (8, 8, 1, 2), (2, 4, 16), 8),
+    "kc-tree-16x2": (16, 2, (K, C), "tree", (2, 2, 16, 8), (4, 4, 4), 16),
+    "kc-tree-1x1": (1, 1, (K, C), "tree", (1, 1, 1, 1), (1, 1, 1), 8),
+    "pq-4x4": (4, 4, (P, Q), "tree", (1, 1, 1, 4), (12, 20, 4), 8),
+    "pq-3x2": (3, 2, (P, Q), "tree", (1, 1, 1, 16), (4, 25, 9), 16),
+}
+
+
+def make_chip(name: str, rng: random.Random) -> AcceleratorConfig:
+    """The chip of that name; its loop orders are drawn."""
+    rows, cols, (row_dim, col_dim), reduction, (n_w, n_i, n_o, n_pp), (w, i, o), port = CHIPS[name]
+    shuffled = lambda dims: tuple(rng.sample(dims, len(dims)))  # noqa: E731
+    chunk = ChunkConfig(
+        pe_rows=rows, pe_cols=cols, row_dim=row_dim, col_dim=col_dim, reduction=Reduction(reduction),
+        n_w=n_w, n_i=n_i, n_o=n_o, n_pp=n_pp, rf_w_words=w, rf_i_words=i, rf_o_words=o,
+        gb_w_bytes=16384, gb_i_bytes=8192, gb_o_bytes=8192, rf_order=shuffled(DIMS), gb_order=shuffled(DIMS),
+        dram_order=(C, *shuffled([d for d in DRAM_DIMS if d is not Dim.C])))
+    return AcceleratorConfig(name=name, chunks=(chunk,), port_bytes=port, memory_latency_cycles=8, clk_period_ns=1.0)
