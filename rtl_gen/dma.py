@@ -1,6 +1,6 @@
 """DMA: the read engine (instruction, residual, I and W jobs) and the write engine of stores."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -77,7 +77,7 @@ class ReadEngine(wiring.Component):
         running, load, finish = Signal(), Signal(), Signal()
         m.d.comb += load.eq(~running & Cat(pending.values()).any())
         chosen = {}
-        earlier = 0
+        earlier = Const(0)
         for job in JOBS:
             chosen[job] = pending[job] & ~earlier
             earlier = earlier | pending[job]

@@ -1,0 +1,186 @@
+"""AXI4-Lite registers, and the run: instruction by instruction, with errors, time-out and interrupt."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dna_asic.spec.instruction import INSTRUCTION_BYTES, OPCODE_LAYER
+
+VERSION = 0x444E4101
+ADDRESS_BITS = 12
+COUNTER_BITS = 48
+COUNTERS = ("cycles", "macs", "rf_w_reads", "rf_i_reads", "rf_o_reads", "rf_w_writes", "rf_i_writes", "rf_o_writes",
+            "gb_w_reads", "gb_i_reads", "gb_o_reads", "gb_w_writes", "gb_i_writes", "gb_o_writes", "dram_w_beats",
+            "dram_i_beats", "dram_r_beats", "dram_p_beats", "dram_o_beats", "layer")
+COUNTERS_AT = 0x40
+REGISTERS = {"version": 0x00, "control": 0x04, "status": 0x08, "error": 0x0C, "program": 0x10, "length": 0x14,
+             "input": 0x18, "output": 0x1C, "timeout": 0x20}
+ERRORS = {"illegal": 1, "past_end": 2, "read": 3, "write": 4, "timeout": 5, "busy": 6}
+
+
+class Control(wiring.Component):
+    """Registers of docs/architecture.md. A run fetches, decodes and runs layers until one is the last.
+
+    An error ends the run at once: `abort` is high until the bus is quiet, then `reset` for a cycle; the interrupt
+    rises with the error. A start in that time waits. Counter increments are added while a run goes on, and stay
+    readable until the next start. Latency of an AXI4-Lite access: two cycles.
+    """
+
+    def __init__(self, increments: dict[str, int]):
+        self.increments = increments
+        ports = {
+            "awvalid": In(1), "awready": Out(1), "awaddr": In(ADDRESS_BITS), "wvalid": In(1), "wready": Out(1),
+            "wdata": In(32), "wstrb": In(4), "bvalid": Out(1), "bready": In(1), "arvalid": In(1), "arready": Out(1),
+            "araddr": In(ADDRESS_BITS), "rvalid": Out(1), "rready": In(1), "rdata": Out(32), "irq": Out(1),
+            "fetch": Out(1), "fetch_address": Out(32), "read_idle": In(1), "opcode": In(8), "is_last": In(1),
+            "start_layer": Out(1), "layer_done": In(1), "quiet": In(1), "waiting": In(1), "read_error": In(1),
+            "write_error": In(1), "abort": Out(1), "reset": Out(1), "bases": Out(96),
+        }
+        super().__init__(ports | {f"add_{name}": In(bits) for name, bits in increments.items()})
+
+    def elaborate(self, platform):
+        m = Module()
+        stored = {name: Signal(32, name=f"{name}_register") for name in ("program", "length", "input", "output", "timeout")}
+        error, done, busy = Signal(4), Signal(), Signal()
+        command = {name: Signal(name=f"command_{name}") for name in ("start", "stop", "clear")}
+        m.d.comb += self.bases.eq(Cat(stored["program"], stored["input"], stored["output"]))
+        m.d.sync += self.irq.eq(done)
+        counters = self._counters(m, busy, command)
+        self._write_port(m, stored, command)
+        values = {"version": Const(VERSION, 32), "control": Const(0, 32), "error": error,
+                  "status": Cat(busy, done, error != 0)} | stored
+        self._read_port(m, {REGISTERS[name]: value for name, value in values.items()}, counters)
+        self._run(m, stored, command, error, done, busy)
+        return m
+
+    def _write_port(self, m, stored, command):
+        accept = Signal()
+        m.d.comb += [accept.eq(self.awvalid & self.wvalid & ~self.bvalid), self.awready.eq(accept), self.wready.eq(accept)]
+        with m.If(accept):
+            m.d.sync += self.bvalid.eq(1)
+        with m.Elif(self.bready):
+            m.d.sync += self.bvalid.eq(0)
+        with m.If(accept):
+            with m.Switch(self.awaddr):
+                with m.Case(REGISTERS["control"]):
+                    m.d.comb += Cat(command["start"], command["stop"], command["clear"]).eq(
+                        Mux(self.wstrb[0], self.wdata[:3], 0))
+                for name, register in stored.items():
+                    with m.Case(REGISTERS[name]):
+                        for byte in range(4):
+                            with m.If(self.wstrb[byte]):
+                                m.d.sync += register.word_select(byte, 8).eq(self.wdata.word_select(byte, 8))
+
+    def _read_port(self, m, values, counters):
+        accept = Signal()
+        m.d.comb += [accept.eq(self.arvalid & ~self.rvalid), self.arready.eq(accept)]
+        with m.If(accept):
+            m.d.sync += [self.rvalid.eq(1), self.rdata.eq(0)]
+            with m.Switch(self.araddr):
+                for address, value in values.items():
+                    with m.Case(address):
+                        m.d.sync += self.rdata.eq(value)
+                for n, counter in enumerate(counters):
+                    with m.Case(COUNTERS_AT + 8 * n):
+                        m.d.sync += self.rdata.eq(counter[:32])
+                    with m.Case(COUNTERS_AT + 8 * n + 4):
+                        m.d.sync += self.rdata.eq(counter[32:])
+        with m.Elif(self.rready):
+            m.d.sync += self.rvalid.eq(0)
+
+    def _counters(self, m, busy, command):
+        counters = []
+        for name in COUNTERS:
+            counter = Signal(COUNTER_BITS, name=f"count_{name}")
+            step = busy if name == "cycles" else self.layer_done if name == "layer" else getattr(self, f"add_{name}")
+            with m.If(command["start"] & ~busy):
+                m.d.sync += counter.eq(0)
+            with m.Else():
+                m.d.sync += counter.eq(counter + step)
+            counters.append(counter)
+        return counters
+
+    def _run(self, m, stored, command, error, done, busy):
+        number, silence, wanted = Signal(32), Signal(32), Signal()
+        fault, timed_out = Signal(4), Signal()
+        m.d.comb += [timed_out.eq((stored["timeout"] != 0) & (silence >= stored["timeout"]))]
+        m.d.sync += silence.eq(Mux(self.waiting, silence + 1, 0))
+        with m.If(command["clear"]):
+            m.d.sync += done.eq(0)
+        with m.If(command["start"] & busy):
+            m.d.sync += error.eq(ERRORS["busy"])
+        for name, condition in (("timeout", timed_out), ("write", self.write_error), ("read", self.read_error)):
+            with m.If(condition):
+                m.d.comb += fault.eq(ERRORS[name])
+
+        def end(code):
+            m.d.sync += [error.eq(Mux(code != 0, code, error)), done.eq(1), busy.eq(0), silence.eq(0)]
+
+        def begin():
+            m.d.sync += [busy.eq(1), done.eq(0), error.eq(0), number.eq(0), silence.eq(0),
+                         self.fetch_address.eq(stored["program"])]
+
+        failed = Signal()
+        m.d.comb += failed.eq(busy & ((fault != 0) | command["stop"]))
+
+        def leave():
+            """A fault ends the run in whatever state it is."""
+            with m.If(failed):
+                end(fault)
+                m.d.sync += wanted.eq(0)
+                m.next = "DRAIN"
+
+        with m.FSM(name="run"):
+            with m.State("IDLE"), m.If(command["start"] & ~command["stop"]):
+                begin()
+                m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += self.fetch.eq(~failed)
+                m.next = "FETCHING"
+                leave()
+            with m.State("FETCHING"):
+                with m.If(self.read_idle):
+                    m.next = "DECODE"
+                leave()
+            with m.State("DECODE"):
+                with m.If(self.opcode != OPCODE_LAYER):
+                    m.d.comb += fault.eq(ERRORS["illegal"])
+                m.next = "SETUP"
+                leave()
+            with m.State("SETUP"):
+                m.next = "START"
+                leave()
+            with m.State("START"):
+                m.d.comb += self.start_layer.eq(~failed)
+                m.next = "LAYER"
+                leave()
+            with m.State("LAYER"):
+                with m.If(self.layer_done):
+                    m.d.sync += [number.eq(number + 1), self.fetch_address.eq(self.fetch_address + INSTRUCTION_BYTES)]
+                    with m.If(self.is_last):
+                        end(0)
+                        m.next = "IDLE"
+                    with m.Elif(number + 1 >= stored["length"]):
+                        m.d.comb += fault.eq(ERRORS["past_end"])
+                    with m.Else():
+                        m.next = "FETCH"
+                leave()
+            with m.State("DRAIN"):  # a start in this state waits here until the bus is quiet
+                m.d.comb += self.abort.eq(1)
+                with m.If(command["start"] & ~busy):
+                    begin()
+                    m.d.sync += wanted.eq(1)
+                with m.Elif(busy & (timed_out | command["stop"])):
+                    end(Mux(timed_out, ERRORS["timeout"], 0))
+                    m.d.sync += wanted.eq(0)
+                with m.If(self.quiet):
+                    m.next = "RESET"
+            with m.State("RESET"):
+                m.d.comb += [self.abort.eq(1), self.reset.eq(1)]
+                m.d.sync += wanted.eq(0)
+                m.next = "IDLE"
+                with m.If(wanted):
+                    m.next = "FETCH"
+                with m.If(command["start"] & ~busy):
+                    begin()
+                    m.next = "FETCH"
