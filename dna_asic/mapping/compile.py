@@ -30,9 +30,10 @@ ALIGNMENT = 64  # every region begins at a multiple of the widest port
 def compile_program(accelerator: AcceleratorConfig, quant: QuantSpec, mappings: dict[str, Mapping]) -> Program:
     """Instructions, weights and memory map of `quant` on `accelerator`.
 
-    Raises InfeasibleDesign for a missing or illegal mapping, naming the layer.
+    Raises InfeasibleDesign for a chunk that is not built, and for a missing or illegal mapping, naming the layer.
     """
     chunk, port = accelerator.chunks[0], accelerator.port_bytes
+    chunk.require_built()
     layers = lay_out(quant.network, port)
     compilers = [_LayerCompiler(layer, accelerator, chunk, _mapping(mappings, layer)) for layer in layers]
     image = bytearray((len(layers) + 1) * INSTRUCTION_BYTES)

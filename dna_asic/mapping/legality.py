@@ -44,6 +44,8 @@ def _spatial(chips, mapping):
         for operand in Operand:
             if chips.lane_axis(operand) == axis:
                 legal &= (mapping.noc[d] == 1) | (mapping.noc[d] % chips.widths[operand] == 0)
+    if R in (chips.row_dim, chips.col_dim):
+        legal &= (mapping.rf[R] == 1) & (mapping.rf[P] == 1)
     return legal
 
 

@@ -194,6 +194,8 @@ def _restrict(layers, chips, genes):
         lanes = torch.minimum(noc[:, d], limit) // unit * unit
         noc[:, d] = torch.where(layers.bound(d) == 1, 1, lanes.clamp(min=1))
     rf = rf.minimum(ceil_div(bounds, noc)).clamp(max=MAX_RF_FACTOR)
+    if R in spatial:
+        rf[:, [P, R]] = 1
     dram = dram.minimum(bounds)
     dram[:, [R, S]] = 1
     if layers.grouped:
@@ -282,8 +284,9 @@ class Mapper:
             score = lambda e, t: e / energy + t / (cycles + RUN_CYCLES)  # noqa: E731 - d ln(E T)
             kept = self._search(sorted(set(shapes), key=repr), score, {s: t.genes for s, t in kept.items()})
         best = [kept[s] for s in shapes]
-        return MappedNetwork(mappings=tuple(mapping_at(t.factors) for t in best), cycles=tuple(int(t.cycles) for t in best),
-                             energy_pj=tuple(float(t.energy_pj) for t in best), evaluations=self.evaluations - before)
+        return MappedNetwork(
+            mappings=tuple(mapping_at(t.factors) for t in best), cycles=tuple(int(t.cycles) for t in best),
+            energy_pj=tuple(float(t.energy_pj) for t in best), evaluations=self.evaluations - before)
 
     def _tilings(self, shapes):
         fresh = sorted(set(shapes) - set(self._kept), key=repr)
@@ -312,7 +315,8 @@ def map_layer(layer: LayerShape, accelerator: AcceleratorConfig, technology: Tec
     return Mapper(accelerator, technology, objective, effort, seed).layer(layer)
 
 
-def group_pairs(shapes: Sequence[LayerShape], accelerators: Sequence[AcceleratorConfig]) -> list[tuple[list[int], list[int]]]:
+def group_pairs(shapes: Sequence[LayerShape],
+                accelerators: Sequence[AcceleratorConfig]) -> list[tuple[list[int], list[int]]]:
     """Indices (layers of one kind, chips of one family) whose pairs can be searched in one batch."""
     kinds, families = {}, {}
     for i, shape in enumerate(shapes):

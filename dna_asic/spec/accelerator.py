@@ -8,6 +8,7 @@ from dna_asic.spec.dims import DIMS, REDUCTION, RELEVANT, Dim, Level, Operand
 
 SPATIAL_DIMS = (Dim.G, Dim.K, Dim.C, Dim.P, Dim.Q, Dim.R)
 BUILT_SPATIAL_PAIRS = ((Dim.K, Dim.C), (Dim.P, Dim.Q))  # what rtl_gen generates today
+MODELLED_SPATIAL_PAIRS = (*BUILT_SPATIAL_PAIRS, (Dim.R, Dim.P))  # what the cost model prices
 
 
 class Reduction(enum.Enum):
@@ -67,9 +68,8 @@ class ChunkConfig:
             raise InfeasibleDesign("\n".join(faults))
 
     def _faults(self):
-        if (self.row_dim, self.col_dim) not in BUILT_SPATIAL_PAIRS:
-            yield (f"Chunk: spatial pair ({self.row_dim.name},{self.col_dim.name}) is not built; use one of "
-                   + ", ".join(f"({a.name},{b.name})" for a, b in BUILT_SPATIAL_PAIRS) + ".")
+        if (self.row_dim, self.col_dim) not in MODELLED_SPATIAL_PAIRS:
+            yield self._pair_fault("modelled", MODELLED_SPATIAL_PAIRS)
         for name in ("pe_rows", "pe_cols"):
             if not 1 <= getattr(self, name) <= 64:
                 yield f"Chunk: {name} must be in 1..64, not {getattr(self, name)}."
@@ -96,6 +96,15 @@ class ChunkConfig:
                 yield f"Chunk: {name} must be a permutation of {' '.join(d.name for d in dims)}."
         if self.dram_order[:1] != (Dim.C,):
             yield "Chunk: dram_order must begin (innermost) with C, so that psums never leave the chip."
+
+    def _pair_fault(self, verb, pairs):
+        return (f"Chunk: spatial pair ({self.row_dim.name},{self.col_dim.name}) is not {verb}; use one of "
+                + ", ".join(f"({a.name},{b.name})" for a, b in pairs) + ".")
+
+    def require_built(self) -> None:
+        """Raise InfeasibleDesign for a chunk that is modelled but not generated."""
+        if (self.row_dim, self.col_dim) not in BUILT_SPATIAL_PAIRS:
+            raise InfeasibleDesign(self._pair_fault("built", BUILT_SPATIAL_PAIRS))
 
     @property
     def pes(self) -> int:

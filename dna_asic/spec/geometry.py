@@ -123,13 +123,17 @@ def mapping_faults(layer: LayerShape, accelerator: AcceleratorConfig, chunk: Chu
             yield f"Tiling covers {covered} of {d.name}={layer.bounds[d]}; raise a factor of {d.name}."
         if mapping.noc[d] > 1 and d not in (chunk.row_dim, chunk.col_dim):
             yield f"NoC factor of {d.name} must be 1: rows carry {chunk.row_dim.name}, columns {chunk.col_dim.name}."
+    if R in (chunk.row_dim, chunk.col_dim) and (mapping.rf[R] > 1 or mapping.rf[P] > 1):
+        yield (f"RF factors of R and P must be 1 where R is spatial, not {mapping.rf[R]} and {mapping.rf[P]}: a PE "
+               f"captures one row.")
     for d, extent, axis in ((chunk.row_dim, chunk.pe_rows, "row"), (chunk.col_dim, chunk.pe_cols, "col")):
         if mapping.noc[d] > extent:
             yield f"NoC factor {mapping.noc[d]} of {d.name} exceeds {extent} PE {axis}s."
         for operand in Operand:
             width = chunk.widths[operand]
             if chunk.lane_axis(operand) == axis and mapping.noc[d] > 1 and mapping.noc[d] % width:
-                yield f"NoC factor {mapping.noc[d]} of {d.name} must be 1 or a multiple of n_{operand.name.lower()}={width}."
+                yield (f"NoC factor {mapping.noc[d]} of {d.name} must be 1 or a multiple of "
+                       f"n_{operand.name.lower()}={width}.")
     if mapping.dram[R] > 1 or mapping.dram[S] > 1:
         yield "DRAM factors of R and S must be 1: a global-buffer tile holds whole kernels."
     if min(map(min, (mapping.rf, mapping.noc, mapping.gb, mapping.dram))) < 1:

@@ -26,7 +26,7 @@ from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, R
 from dna_asic.spec.dims import DIMS, DRAM_DIMS, RELEVANT, Operand
 from dna_asic.spec.geometry import check_mapping
 from dna_asic.spec.instruction import INSTRUCTION_BYTES
-from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.layer import MAX_KERNEL, LayerShape
 from dna_asic.technology import load_technology
 
 G, K, C, P, Q, R, S = DIMS
@@ -42,10 +42,14 @@ def accelerator(port=8, **changes):
                              memory_latency_cycles=20, clk_period_ns=1.0)
 
 
-def random_point(rng):
-    """A legal (layer, accelerator, mapping) of any kind."""
+BUILT = (((K, C), "tree"), ((K, C), "drain"), ((P, Q), "tree"))
+ROW_STATIONARY = (((R, P), "tree"), ((R, P), "drain"))
+
+
+def random_point(rng, kinds=BUILT):
+    """A legal (layer, accelerator, mapping) of any of the kinds."""
     while True:
-        pair, reduction = rng.choice([((K, C), "tree"), ((K, C), "drain"), ((P, Q), "tree")])
+        pair, reduction = rng.choice(kinds)
         order = lambda dims: tuple(rng.sample(dims, len(dims)))  # noqa: E731
         wide = pair == (K, C)
         chip = accelerator(
@@ -60,13 +64,14 @@ def random_point(rng):
             dram=tuple(rng.choice((1, 1, 2, 3)) if d not in (R, S) else 1 for d in DIMS))
         bounds = [a * b * c * d - (rng.random() < 0.3) for a, b, c, d in zip(
             mapping.rf, mapping.noc, mapping.gb, mapping.dram, strict=True)]
-        if min(bounds) < 1:
+        if min(bounds) < 1 or max(bounds[R], bounds[S]) > MAX_KERNEL:
             continue
         g, k, c, p, q, r, s = bounds
         stride = rng.choice((1, 2))
         pad = rng.randrange(min(r, s))
-        layer = LayerShape(g=g, k=k, c=c, p=p, q=q, r=r, s=s, stride=stride, pad=pad, h=max(1, (p - 1) * stride + r - pad),
-                           w=max(1, (q - 1) * stride + s - pad), has_residual=rng.random() < 0.5)
+        layer = LayerShape(
+            g=g, k=k, c=c, p=p, q=q, r=r, s=s, stride=stride, pad=pad, h=max(1, (p - 1) * stride + r - pad),
+            w=max(1, (q - 1) * stride + s - pad), has_residual=rng.random() < 0.5)
         try:
             check_mapping(layer, chip, chip.chunks[0], mapping)
         except InfeasibleDesign:
@@ -75,11 +80,13 @@ def random_point(rng):
 
 
 POINTS = [random_point(random.Random(seed)) for seed in range(120)]
+ROW_POINTS = [random_point(random.Random(seed), ROW_STATIONARY) for seed in range(20)]
 
 
 def cost(layer, chip, mapping, technology=None):
     prices = Prices.of([chip], technology or load_technology("asic-28nm"))
-    return evaluate(LayerBatch.from_shapes([layer]), ChipBatch.from_configs([chip]), MappingBatch.from_mappings([mapping]), prices)
+    return evaluate(LayerBatch.from_shapes([layer]), ChipBatch.from_configs([chip]),
+                    MappingBatch.from_mappings([mapping]), prices)
 
 
 def schedule(layer, chip, mapping):
@@ -110,8 +117,9 @@ def oracle_cycles(layer, chip, mapping):
 
 
 def test_cycles_equal_the_cycle_stepped_machine():
-    small = [p for p in POINTS if cost(*p).cycles < 40_000][:25]
-    assert len(small) == 25
+    small = [p for p in POINTS if cost(*p).cycles < 40_000][:25] + [
+        p for p in ROW_POINTS if cost(*p).cycles < 40_000][:8]
+    assert len(small) == 33
     for point in small:
         assert int(cost(*point).cycles) == oracle_cycles(*point), point
 
@@ -148,7 +156,7 @@ def walked_counts(layer, chip, mapping):
 
 
 def test_counts_equal_a_walk_over_all_tiles():
-    for point in POINTS[:80]:
+    for point in POINTS[:80] + ROW_POINTS:
         s, got, want = schedule(*point), cost(*point).counts, walked_counts(*point)
         drain = int(got.noc[O]) // want["o"]
         assert int(got.dram_reads[W]) == want["w"] + INSTRUCTION_BYTES
@@ -171,10 +179,12 @@ def test_batch_equals_single_rows():
     layer = dataclasses.replace(family[0][0], g=1, k=24, c=16, p=12, q=12, r=3, s=3, h=14, w=14, pad=0, stride=1)
     chips, maps = [p[1] for p in family], [p[2] for p in family]
     prices = Prices.of(chips, load_technology("asic-28nm"))
-    batch = evaluate(LayerBatch.from_shapes([layer]), ChipBatch.from_configs(chips), MappingBatch.from_mappings(maps), prices)
+    batch = evaluate(LayerBatch.from_shapes([layer]), ChipBatch.from_configs(chips), MappingBatch.from_mappings(maps),
+                     prices)
     for n, (chip, mapping) in enumerate(zip(chips, maps, strict=True)):
         one = cost(layer, chip, mapping)
-        assert int(batch.cycles[n]) == int(one.cycles) and float(batch.energy_pj[n]) == pytest.approx(float(one.energy_pj))
+        assert int(batch.cycles[n]) == int(one.cycles)
+        assert float(batch.energy_pj[n]) == pytest.approx(float(one.energy_pj))
 
 
 def test_hand_computed_pointwise_layer():
@@ -200,6 +210,22 @@ def test_hand_computed_pointwise_layer():
     assert int(read_job_cycles(chips, torch.tensor([4]))) == latency.DMA_JOB_CYCLES + 20 + 4
 
 
+@pytest.mark.parametrize("reduction", Reduction)
+def test_hand_computed_row_stationary_layer(reduction):
+    # 3x4 PEs, (R, P): PE (r, p) holds kernel row r and input row 2 p + r; one array step
+    layer = LayerShape(k=2, c=2, p=4, q=2, r=3, s=3, stride=2, h=9, w=5)
+    mapping = Mapping(rf=(1, 2, 2, 1, 2, 1, 3), noc=(1, 1, 1, 4, 1, 3, 1), gb=(1,) * 7, dram=(1,) * 7)
+    chip = accelerator(pe_rows=3, row_dim=R, col_dim=P, reduction=reduction, n_w=1, n_i=1, n_o=1, rf_w_words=12)
+    s, got = schedule(layer, chip, mapping), cost(layer, chip, mapping).counts
+    # W: 3 rows of 2 x 2 x 3 words; I: 2 channels of 9 x 5 words, each once; O: 2 x 2 words from each of 4 columns
+    assert int(core_cycles(s)) == (latency.FILL_CYCLES + 90 + 2 * 2 * 2 * 3
+                                   + latency.drain_latency(chip.chunks[0]) + 16 + latency.CORE_CYCLES)
+    assert int(got.macs) == layer.macs == 24 * 12
+    assert {x: int(n) for x, n in got.noc.items()} == {W: 36, I: 90, O: 16}
+    assert {x: int(got.rf_writes[x]) for x in (W, I)} == {W: 12 * 12, I: 10 * 12}  # a PE's own: 2 channels x 5 columns
+    assert int(got.rf_writes[O] - got.rf_reads[O]) == 4 * 4 * (3 if reduction is Reduction.DRAIN else 1)
+
+
 def test_report_equals_sum_of_counts_times_table():
     layer, chip, mapping = POINTS[3]
     technology = load_technology("asic-28nm")
@@ -211,7 +237,8 @@ def test_report_equals_sum_of_counts_times_table():
                 total += sum(n * table[f"{kind}.{x.name}"] for x, n in value.items())
             else:
                 total += value * table[kind]
-    leakage = technology.leakage_mw(sum(area_um2(chip, technology).values())) * report.latency_cycles * chip.clk_period_ns
+    leakage_mw = technology.leakage_mw(sum(area_um2(chip, technology).values()))
+    leakage = leakage_mw * report.latency_cycles * chip.clk_period_ns
     assert sum(report.energy_pj_by_level.values()) == pytest.approx(total + leakage)
     assert report.latency_cycles == latency.RUN_CYCLES + 2 * int(cost(layer, chip, mapping).cycles)
     one = cost(layer, chip, mapping)
@@ -220,7 +247,8 @@ def test_report_equals_sum_of_counts_times_table():
 
 def test_node_changes_energy_and_area():
     layer, chip, mapping = POINTS[0]
-    reports = [evaluate_design([("a", layer)], chip, {"a": mapping}, load_technology(f"asic-{n}nm")) for n in (28, 45, 130)]
+    nodes = [load_technology(f"asic-{n}nm") for n in (28, 45, 130)]
+    reports = [evaluate_design([("a", layer)], chip, {"a": mapping}, node) for node in nodes]
     assert [r.area_mm2 for r in reports] == sorted({r.area_mm2 for r in reports})
     dynamic = [sum(v for k, v in r.energy_pj_by_level.items() if k != "leakage") for r in reports]
     assert dynamic == sorted(set(dynamic))

@@ -10,8 +10,8 @@ from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.mapping.legality import check_batch
 from dna_asic.mapping.optimise import Effort, Mapper, _sample, _smallest, complete, map_layer
-from dna_asic.spec.accelerator import Mapping
-from dna_asic.spec.dims import DIMS, Level
+from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
+from dna_asic.spec.dims import DIMS, Dim, Level
 from dna_asic.spec.geometry import check_mapping, mapping_faults
 from dna_asic.spec.layer import LayerShape
 from dna_asic.technology import load_technology
@@ -28,6 +28,13 @@ LAYERS = (
     LayerShape(k=16, c=8, p=8, q=8, r=3, s=3, pad=1, h=8, w=8, pool_window=2),
     LayerShape(k=112, c=184, p=14, q=14, h=14, w=14),
 )
+
+
+ROW_STATIONARY = AcceleratorConfig(
+    name="rs", port_bytes=8, memory_latency_cycles=20, clk_period_ns=1.0, chunks=(ChunkConfig(
+        pe_rows=3, pe_cols=8, row_dim=Dim.R, col_dim=Dim.P, reduction=Reduction.DRAIN, n_w=1, n_i=1, n_o=1, n_pp=4,
+        rf_w_words=16, rf_i_words=16, rf_o_words=8, gb_w_bytes=16384, gb_i_bytes=16384, gb_o_bytes=16384,
+        gb_order=tuple(DIMS), dram_order=(Dim.C, Dim.Q, Dim.P, Dim.K, Dim.G)),))
 
 
 def chips(count, seed=0):
@@ -54,7 +61,7 @@ def random_factors(rng, layer, chunk, wild):
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_legality_equals_mapping_faults(layer):
     rng, seen = random.Random(repr(layer)), set()
-    for chip in chips(40):
+    for chip in (*chips(40), ROW_STATIONARY):
         chunk = chip.chunks[0]
         genes = _sample(*(b.take(torch.zeros(15, dtype=torch.int64)) for b in (
             LayerBatch.from_shapes([layer]), ChipBatch.from_configs([chip]))), torch.Generator().manual_seed(1))
@@ -74,7 +81,7 @@ def test_legality_equals_mapping_faults(layer):
 
 def test_map_layer_is_legal_deterministic_and_good():
     effort = Effort(width=96, rounds=5, keep=12)
-    for chip in chips(3, seed=2):
+    for chip in (*chips(3, seed=2), ROW_STATIONARY):
         for layer in LAYERS[:4]:
             mapping = map_layer(layer, chip, TECHNOLOGY, effort=effort, seed=1)
             assert mapping == map_layer(layer, chip, TECHNOLOGY, effort=effort, seed=1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_mapping, trivial_mapping
 from dna_asic.mapping.simulate import load_memory, run_memory, simulate
+from dna_asic.spec.dims import Dim
 from dna_asic.spec.geometry import mapping_faults
 from dna_asic.spec.instruction import BASE_PROGRAM, INSTRUCTION_BYTES, Instruction
 from sim.all_kinds import all_kinds
@@ -87,7 +89,8 @@ def test_program_image_holds_the_instructions(four):
 
 
 def test_program_tensors_do_not_overlap(four):
-    tensors = sorted((x.output for x in four[2].layers if x.output.base_select == BASE_PROGRAM), key=lambda t: t.address)
+    tensors = sorted((x.output for x in four[2].layers if x.output.base_select == BASE_PROGRAM),
+                     key=lambda t: t.address)
     assert len(four[2].image) <= tensors[0].address
     for before, after in zip(tensors, tensors[1:], strict=False):
         assert before.address + before.size_bytes <= after.address and after.address % 64 == 0
@@ -104,6 +107,12 @@ def test_compile_wrong_illegal_mapping(four):
     mappings["conv"] = dataclasses.replace(mappings["conv"], dram=(1, 1, 1, 1, 1, 2, 1))
     with pytest.raises(InfeasibleDesign, match="Layer 'conv': DRAM factors of R and S must be 1"):
         compile_program(four[0], four[1], mappings)
+
+
+def test_compile_wrong_pair_not_built(four):
+    chunk = dataclasses.replace(four[0].chunks[0], row_dim=Dim.R, col_dim=Dim.P, n_w=1, n_i=1, n_o=1)
+    with pytest.raises(InfeasibleDesign, match=re.escape("(R,P) is not built; use one of (K,C), (P,Q).")):
+        compile_program(dataclasses.replace(four[0], chunks=(chunk,)), four[1], {})
 
 
 def test_simulate_wrong_opcode(four):
