@@ -1,0 +1,194 @@
+"""NASAIC's accelerator templates, sized for a network by this project's cost model and mapper.
+
+Source: Yang et al., arXiv 2002.04116. NASAIC's are the three templates (dla after NVDLA, shi after ShiDianNao, rs: row
+stationary, as its estimator MAESTRO describes them: which loop dims are spatial and what stays in the PEs), and that a
+template is sized by its number of PEs, at most 4096, and its bandwidth.
+
+This project's assumptions: the PEs are the chunk of DESIGN 5, with this project's register files, global buffers and
+psum reduction; a template runs alone, not as one of two sub-accelerators; bandwidth is the memory port (up to the
+run's) and `width`, the limit of every fill, drain and post-processing width. What is searched, relative to the run's
+own chip, says `Grid`. Clock, memory latency and node are the run's, and so is the area that none may exceed.
+
+Sizing: every point of the grid under the area cap is priced with few tilings per layer; the best by EDP are then
+mapped as the run's own design is, and the best of those is the template.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from dna_asic.cost import ChipBatch, LayerBatch, Prices, evaluate_design
+from dna_asic.errors import InfeasibleDesign
+from dna_asic.gads.space import widest
+from dna_asic.mapping.layout import hardware_shapes
+from dna_asic.mapping.optimise import OBJECTIVES, QUICK, Effort, Mapper, group_pairs, search_tilings
+from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
+from dna_asic.spec.design import Design
+from dna_asic.spec.dims import DIMS, Dim, Operand
+from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.report import CostReport
+from dna_asic.technology import Technology
+
+G, K, C, P, Q, R, S = DIMS
+MAX_PES = 4096
+PORTS = (8, 16, 32, 64)
+BATCH = 32  # chips screened at once
+Progress = Callable[[int, int], None]  # (chips screened now, chips to screen in all)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A dataflow. rows: PE rows to try, or None for any power of two. rf_words: (W, I, O) to try; a PE's, per half.
+
+    rf_order, gb_order: innermost first; what the innermost loops of gb_order do not move stays in the PEs.
+    """
+
+    name: str
+    row_dim: Dim
+    col_dim: Dim
+    reduction: Reduction
+    rf_order: tuple[Dim, ...]
+    gb_order: tuple[Dim, ...]
+    rf_words: tuple[tuple[int, int, int], ...]
+    rows: tuple[int, ...] | None = None
+
+
+TEMPLATES = (
+    Template(name="dla", row_dim=K, col_dim=C, reduction=Reduction.TREE, rf_words=((1, 8, 8), (4, 16, 16)),
+             rf_order=(Q, P, S, R, C, K, G), gb_order=(Q, P, S, R, C, K, G)),  # weights stay over pixels
+    Template(name="shi", row_dim=P, col_dim=Q, reduction=Reduction.TREE, rf_words=((9, 9, 1), (16, 16, 4)),
+             rf_order=(S, R, C, Q, P, K, G), gb_order=(S, R, C, K, Q, P, G)),  # psums stay
+    Template(name="rs", row_dim=R, col_dim=P, reduction=Reduction.DRAIN, rf_words=((4, 6, 4), (12, 12, 8)),
+             rf_order=(S, C, Q, K, P, R, G), gb_order=(Q, S, R, C, K, P, G),  # kernel rows stay along an input row
+             rows=(3, 5)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """What is tried. pes: least and most, as factors on the run's PEs (array sides are powers of two, their ratio at
+    most 2). gb_w, gb_i, gb_o: factors on the run's buffers. width: words per cycle of a fill or drain and
+    post-processing lanes, at most.
+    """
+
+    pes: tuple[float, float] = (0.25, 4.0)
+    gb_w: tuple[float, ...] = (0.5, 1.0)
+    gb_i: tuple[float, ...] = (0.5, 1.0)
+    gb_o: tuple[float, ...] = (0.5, 1.0, 2.0)
+    width: tuple[int, ...] = (2, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizedTemplate:
+    """The chosen chip with its mappings and cost; points: chips of the grid under the area cap; evaluations: tilings."""
+
+    accelerator: AcceleratorConfig
+    mappings: dict[str, Mapping]
+    report: CostReport
+    points: int
+    evaluations: int
+
+
+def nasaic_accelerators(
+    design: Design, technology: Technology, templates: Sequence[Template] = TEMPLATES, grid: Grid = Grid(),
+    finalists: int = 8, effort: Effort | None = None, progress: Progress = lambda now, total: None,
+) -> dict[str, SizedTemplate | InfeasibleDesign]:
+    """Each template, by name, sized for the design's network; the error where no point of its grid can run it."""
+    prices = Prices.of([design.accelerator], technology)
+    candidates = {t.name: points(t, design.accelerator, grid, float(prices.area_mm2[0]), technology) for t in templates}
+    total = sum(map(len, candidates.values()))
+    sized = {}
+    for name, chips in candidates.items():
+        try:
+            sized[name] = _size(name, chips, design, technology, finalists, effort, lambda now: progress(now, total))
+        except InfeasibleDesign as error:
+            sized[name] = error
+    return sized
+
+
+def points(template: Template, run: AcceleratorConfig, grid: Grid, area_mm2: float,
+           technology: Technology) -> list[AcceleratorConfig]:
+    """Chips of the template's grid that take no more area than `area_mm2`."""
+    chips = [_chip(template, run, *choice) for choice in itertools.product(
+        _arrays(template, run.chunks[0].pes, grid), template.rf_words, itertools.product(grid.gb_w, grid.gb_i, grid.gb_o),
+        grid.width, [port for port in PORTS if port <= run.port_bytes])]
+    areas = Prices.of(chips, technology).area_mm2.tolist()
+    return [chip for chip, area in zip(chips, areas, strict=True) if area <= area_mm2]
+
+
+def _arrays(template: Template, pes: int, grid: Grid) -> Iterator[tuple[int, int]]:
+    """(rows, columns) near the wanted number of PEs."""
+    sides = [2**n for n in range(7)]
+    for rows, cols in itertools.product(template.rows or sides, sides):
+        square = template.rows is not None or max(rows, cols) <= 2 * min(rows, cols)
+        if square and grid.pes[0] * pes <= rows * cols <= min(grid.pes[1] * pes, MAX_PES):
+            yield rows, cols
+
+
+def _chip(template, run, array, rf_words, gb, width, port):
+    own = run.chunks[0]
+    narrow = ChunkConfig(
+        pe_rows=array[0], pe_cols=array[1], row_dim=template.row_dim, col_dim=template.col_dim,
+        reduction=template.reduction, n_w=1, n_i=1, n_o=1, n_pp=min(width, port),
+        rf_w_words=rf_words[0], rf_i_words=rf_words[1], rf_o_words=rf_words[2],
+        gb_w_bytes=_scaled(own.gb_w_bytes, gb[0]), gb_i_bytes=_scaled(own.gb_i_bytes, gb[1]),
+        gb_o_bytes=_scaled(own.gb_o_bytes, gb[2]), rf_order=template.rf_order, gb_order=template.gb_order,
+        dram_order=(C, Q, P, K, G))
+    widths = {f"n_{x.name.lower()}": widest(width, narrow.lane_extent(x)) for x in Operand}
+    return dataclasses.replace(run, name=template.name, port_bytes=port,
+                               chunks=(dataclasses.replace(narrow, **widths),))
+
+
+def _scaled(size, factor):
+    """A buffer's bytes times a power of two, within what a chunk may have."""
+    return min(max(int(size * factor), 1024), 512 * 1024)
+
+
+def _size(name, chips, design, technology, finalists, effort, progress) -> SizedTemplate:
+    edp, evaluations = [], 0
+    for start in range(0, len(chips), BATCH):
+        values, priced = _screen(chips[start:start + BATCH], design, technology)
+        edp += values
+        evaluations += priced
+        progress(len(values))
+    order = sorted((value, i) for i, value in enumerate(edp) if math.isfinite(value))[:finalists]
+    if not order:
+        raise InfeasibleDesign(f"Template '{name}': none of {len(chips)} sizes under the area cap runs network "
+                               f"'{design.network.name}'; enlarge the cap.")
+    mapped = [_map(chips[i], design, technology, effort) for _, i in order]
+    best = min(mapped, key=lambda m: m.report.edp_js)
+    return dataclasses.replace(best, points=len(chips), evaluations=evaluations + sum(m.evaluations for m in mapped))
+
+
+def _screen(chips: Sequence[AcceleratorConfig], design: Design, technology: Technology) -> tuple[list[float], int]:
+    """EDP of the network on each chip, pJ x cycles, infinite where a layer finds no tiling; and tilings priced."""
+    prices, evaluations = Prices.of(chips, technology), 0
+    energy, cycles = torch.zeros(2, len(chips), dtype=torch.float64)
+    for port in sorted({chip.port_bytes for chip in chips}):
+        shapes: list[LayerShape] = [shape for _, shape in hardware_shapes(design.network, port)]
+        mine = [i for i, chip in enumerate(chips) if chip.port_bytes == port]
+        unique = sorted(set(shapes), key=repr)
+        for layers, members in group_pairs(unique, [chips[i] for i in mine]):
+            layer, chip = (torch.tensor(x) for x in zip(*itertools.product(layers, (mine[m] for m in members)),
+                                                        strict=True))
+            found = search_tilings(
+                LayerBatch.from_shapes([unique[i] for i in layer]), ChipBatch.from_configs([chips[i] for i in chip]),
+                prices.take(chip), OBJECTIVES["edp"], torch.Generator().manual_seed(design.seed), QUICK)
+            times = torch.tensor([shapes.count(unique[i]) for i in layer])
+            energy.index_add_(0, chip, found.energy_pj * times)
+            cycles.index_add_(0, chip, torch.where(found.score.isfinite(), (found.cycles * times).double(), torch.inf))
+            evaluations += found.evaluations
+    return (energy * cycles).tolist(), evaluations
+
+
+def _map(chip, design, technology, effort) -> SizedTemplate:
+    """The chip as the run's own design is mapped and priced."""
+    layers = hardware_shapes(design.network, chip.port_bytes)
+    mapped = Mapper(chip, technology, effort=effort, seed=design.seed).network([shape for _, shape in layers])
+    mappings = dict(zip((name for name, _ in layers), mapped.mappings, strict=True))
+    return SizedTemplate(accelerator=chip, mappings=mappings, report=evaluate_design(layers, chip, mappings, technology),
+                         points=1, evaluations=mapped.evaluations)
