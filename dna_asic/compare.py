@@ -215,8 +215,8 @@ def _published_row(row, published):
 def draw(path, comparison: Comparison) -> None:
     """Bars of cycles, energy, area and EDP of the rows that one model judges."""
     panels = [(label, [(f"{r.name} ({r.origin})", value(r)) for r in comparison.rows]) for label, value in (
-        ("latency, cycles", lambda r: r.cycles), ("energy, uJ", lambda r: r.energy_j * 1e6),
-        ("area, mm2", lambda r: r.area_mm2), ("EDP, J s", lambda r: r.edp_js))]
+        ("latency, thousand cycles", lambda r: r.cycles * 1e-3), ("energy, uJ", lambda r: r.energy_j * 1e6),
+        ("area, mm2", lambda r: r.area_mm2), ("EDP, nJ s", lambda r: r.edp_js * 1e9))]
     bar_chart(path, panels, f"{comparison.design.network.name} on {comparison.design.target}, one image")
 
 
