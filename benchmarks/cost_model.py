@@ -26,9 +26,10 @@ def chips(count: int, generator: torch.Generator) -> list[AcceleratorConfig]:
     order = lambda: tuple(Dim(int(d)) for d in torch.randperm(7, generator=generator))  # noqa: E731
     return [AcceleratorConfig(
         name="bench", port_bytes=pick((8, 16)), memory_latency_cycles=20, clk_period_ns=1.0, chunks=(ChunkConfig(
-            pe_rows=pick((4, 8)), pe_cols=pick((4, 8)), row_dim=K, col_dim=C, reduction=Reduction.TREE, n_w=pick((1, 4)),
-            n_i=pick((1, 4)), n_o=pick((1, 2)), n_pp=pick((2, 8)), rf_w_words=8, rf_i_words=8, rf_o_words=8,
-            gb_w_bytes=8192, gb_i_bytes=8192, gb_o_bytes=8192, gb_order=order(), dram_order=(C, P, Q, K, G)),),
+            pe_rows=pick((4, 8)), pe_cols=pick((4, 8)), row_dim=K, col_dim=C, reduction=Reduction.TREE,
+            n_w=pick((1, 4)), n_i=pick((1, 4)), n_o=pick((1, 2)), n_pp=pick((2, 8)), rf_w_words=8,
+            rf_i_words=8, rf_o_words=8, gb_w_bytes=8192, gb_i_bytes=8192, gb_o_bytes=8192,
+            gb_order=order(), dram_order=(C, P, Q, K, G)),),
     ) for _ in range(count)]
 
 
@@ -53,8 +54,9 @@ def main():
         for layer in layers:
             evaluate(layer, batch, mapping, prices)
     seconds = time.perf_counter() - start
-    print(json.dumps({"benchmark": "cost_model", "evaluations_per_s": round(
-        args.calls * len(LAYERS) * args.rows / seconds), "rows": args.rows, "threads": args.threads, "seconds": round(seconds, 3)}))
+    print(json.dumps({
+        "benchmark": "cost_model", "evaluations_per_s": round(args.calls * len(LAYERS) * args.rows / seconds),
+        "rows": args.rows, "threads": args.threads, "seconds": round(seconds, 3)}))
 
 
 if __name__ == "__main__":
