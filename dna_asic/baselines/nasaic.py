@@ -84,7 +84,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class SizedTemplate:
-    """The chosen chip with its mappings and cost; points: chips of the grid under the area cap; evaluations: tilings."""
+    """The chosen chip, its mappings and cost. points: chips of the grid under the area cap; evaluations: tilings."""
 
     accelerator: AcceleratorConfig
     mappings: dict[str, Mapping]
@@ -114,8 +114,9 @@ def points(template: Template, run: AcceleratorConfig, grid: Grid, area_mm2: flo
            technology: Technology) -> list[AcceleratorConfig]:
     """Chips of the template's grid that take no more area than `area_mm2`."""
     chips = [_chip(template, run, *choice) for choice in itertools.product(
-        _arrays(template, run.chunks[0].pes, grid), template.rf_words, itertools.product(grid.gb_w, grid.gb_i, grid.gb_o),
-        grid.width, [port for port in PORTS if port <= run.port_bytes])]
+        _arrays(template, run.chunks[0].pes, grid), template.rf_words,
+        itertools.product(grid.gb_w, grid.gb_i, grid.gb_o), grid.width,
+        [port for port in PORTS if port <= run.port_bytes])]
     areas = Prices.of(chips, technology).area_mm2.tolist()
     return [chip for chip, area in zip(chips, areas, strict=True) if area <= area_mm2]
 
@@ -190,5 +191,5 @@ def _map(chip, design, technology, effort) -> SizedTemplate:
     layers = hardware_shapes(design.network, chip.port_bytes)
     mapped = Mapper(chip, technology, effort=effort, seed=design.seed).network([shape for _, shape in layers])
     mappings = dict(zip((name for name, _ in layers), mapped.mappings, strict=True))
-    return SizedTemplate(accelerator=chip, mappings=mappings, report=evaluate_design(layers, chip, mappings, technology),
-                         points=1, evaluations=mapped.evaluations)
+    report = evaluate_design(layers, chip, mappings, technology)
+    return SizedTemplate(accelerator=chip, mappings=mappings, report=report, points=1, evaluations=mapped.evaluations)
