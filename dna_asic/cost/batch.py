@@ -70,7 +70,8 @@ class ChipBatch:
         """One row per accelerator; raises SpecError when they are of more than one family."""
         families = {chip_family(a) for a in accelerators}
         if len(families) != 1:
-            raise SpecError(f"A batch of chips must have one spatial pair and reduction, not {len(families)}; group them.")
+            raise SpecError(f"A batch of chips must have one spatial pair and reduction, not {len(families)}; "
+                            f"group them.")
         row_dim, col_dim, reduction = families.pop()
         chunks = [a.chunks[0] for a in accelerators]
         fields = {n: torch.tensor([getattr(c, n) for c in chunks]) for n in CHUNK_FIELDS + ORDER_FIELDS}

@@ -20,7 +20,8 @@ def lowest_relevant(bounds: Tensor, relevant: Tensor) -> Tensor:
     return torch.where(moves.any(dim=-1), first, bounds.shape[-1])
 
 
-def unshared_cycles(bounds: Tensor, compute: Tensor, lowest: dict, duration: dict, fills: tuple, drains: tuple) -> Tensor:
+def unshared_cycles(bounds: Tensor, compute: Tensor, lowest: dict, duration: dict, fills: tuple,
+                    drains: tuple) -> Tensor:
     """[N]: cycles of a level whose operands have a port each.
 
     bounds [N, loops]; compute [N]; lowest[x], duration[x] [N] for every x of fills and drains.

@@ -101,7 +101,8 @@ def _nest(prefix, last, strides):
 
 def _level(prefix, order, factors, strides):
     """A level's nest; strides: address name -> stride per relevant dim."""
-    fields = _nest(prefix, [factors[d] - 1 for d in order], {x: [s.get(d, 0) for d in order] for x, s in strides.items()})
+    fields = _nest(prefix, [factors[d] - 1 for d in order],
+                   {x: [s.get(d, 0) for d in order] for x, s in strides.items()})
     fields[f"{prefix}_reduction"] = sum(1 << i for i, d in enumerate(order) if d in REDUCTION)
     return fields | {f"{prefix}_j_{x.name.lower()}": _lowest(order, factors, x) for x in Operand}
 
@@ -221,8 +222,9 @@ class _LayerCompiler:
         strides = [pixel, row, pixel * pool, row * pool, port // n_pp]
         row_pitch = output.width * port
         return _nest("st", last, {"a": strides}) | {
-            "st_group_last": port // n_pp - 1, "st_group_last_of_last_block": last_groups - 1, "o_h": output.height, "o_w": output.width,
-            "o_b": output.blocks, "o_row_pitch": row_pitch, "o_block_pitch": output.height * row_pitch}
+            "st_group_last": port // n_pp - 1, "st_group_last_of_last_block": last_groups - 1,
+            "o_h": output.height, "o_w": output.width, "o_b": output.blocks,
+            "o_row_pitch": row_pitch, "o_block_pitch": output.height * row_pitch}
 
     def weights(self, quant: QuantLayer) -> bytes:
         """All DRAM tiles in order, each the buffer image of its weights and then its parameters."""
@@ -251,7 +253,8 @@ class _LayerCompiler:
             else:
                 base = g * layer.source.physical // shape.g
                 for c in range(logical_c):
-                    dense[pg, pk, layer.source.slots[g * logical_c + c] - base, :shape.r, :shape.s] = quant.weight[out, c]
+                    slot = layer.source.slots[g * logical_c + c] - base
+                    dense[pg, pk, slot, :shape.r, :shape.s] = quant.weight[out, c]
             multiplier, shift = int(quant.multiplier[out]), int(quant.shift[out])
             params[pg, pk] = int(quant.bias[out]) & 0xFFFFFFFF, multiplier | shift << 26
         return dense, params

@@ -26,7 +26,8 @@ def trivial_mapping(layer: LayerShape, accelerator: AcceleratorConfig, chunk: Ch
         if not broken:
             return _grown(layer, accelerator, chunk, smallest)
         faults = faults or broken
-    raise InfeasibleDesign("No mapping: even the smallest tile does not fit; enlarge the buffers.\n" + "\n".join(faults))
+    raise InfeasibleDesign("\n".join((
+        "No mapping: even the smallest tile does not fit; enlarge the buffers.", *faults)))
 
 
 def _spatial_choices(layer, chunk):

@@ -286,7 +286,8 @@ class _Array:
         f, chunk = self.f, self.chunk
         walk = _Walk.of(f, "od", O_DRAIN_LOOPS, ["a"])
         lane_is_row = chunk.lane_axis(O) == "row"
-        roots = tuple(1 if axis in chunk.reduction_axes else n for axis, n in zip(("row", "col"), self.used, strict=True))
+        roots = tuple(1 if axis in chunk.reduction_axes else n
+                      for axis, n in zip(("row", "col"), self.used, strict=True))
         lane_used = roots[0] if lane_is_row else roots[1]
         word = np.arange(len(walk)) // ((f["od_last_0"] + 1) * (f["od_last_1"] + 1))
         result = np.zeros((*roots, word[-1] + 1), np.int64)

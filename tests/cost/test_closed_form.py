@@ -40,7 +40,8 @@ def test_unshared_equals_oracle(loops):
 
 
 @pytest.mark.parametrize("fills_first", [False, True])
-@pytest.mark.parametrize("read,write", [("riw", "o"), ("iw", "o"), ("w", "oi"), ("wi", "or"), ("riwo", ""), ("i", "wo")])
+@pytest.mark.parametrize("read,write", [
+    ("riw", "o"), ("iw", "o"), ("w", "oi"), ("wi", "or"), ("riwo", ""), ("i", "wo")])
 def test_shared_equals_oracle(read, write, fills_first):
     rng = random.Random(read)
     nests = [random_nest(rng, 5) for _ in range(600)]
@@ -49,7 +50,8 @@ def test_shared_equals_oracle(read, write, fills_first):
         compute = compute.clamp(max=3)
         nests = [(*n[:3], min(n[3], 3)) for n in nests]
     groups = [names for names in (read, write) if names]
-    got = shared_cycles(bounds, compute, tuple(tuple(Member(low[x], duration[x], x in "or") for x in g) for g in groups))
+    members = tuple(tuple(Member(low[x], duration[x], x in "or") for x in g) for g in groups)
+    got = shared_cycles(bounds, compute, members)
     want = [run_level(n[0], n[3], [ports(n, g, "or") for g in groups]) for n in nests]
     assert got.tolist() == want
 
