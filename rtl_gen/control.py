@@ -40,12 +40,13 @@ class Control(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        stored = {name: Signal(32, name=f"{name}_register") for name in ("program", "length", "input", "output", "timeout")}
+        stored = {name: Signal(32, name=f"{name}_register")
+                  for name in ("program", "length", "input", "output", "timeout")}
         error, done, busy = Signal(4), Signal(), Signal()
         command = {name: Signal(name=f"command_{name}") for name in ("start", "stop", "clear")}
         m.d.comb += self.bases.eq(Cat(stored["program"], stored["input"], stored["output"]))
         m.d.sync += self.irq.eq(done)
-        counters = self._counters(m, busy, command)
+        counters = self._counters(m, busy, done, command)
         self._write_port(m, stored, command)
         values = {"version": Const(VERSION, 32), "control": Const(0, 32), "error": error,
                   "status": Cat(busy, done, error != 0)} | stored
@@ -55,7 +56,8 @@ class Control(wiring.Component):
 
     def _write_port(self, m, stored, command):
         accept = Signal()
-        m.d.comb += [accept.eq(self.awvalid & self.wvalid & ~self.bvalid), self.awready.eq(accept), self.wready.eq(accept)]
+        m.d.comb += [accept.eq(self.awvalid & self.wvalid & ~self.bvalid), self.awready.eq(accept),
+                     self.wready.eq(accept)]
         with m.If(accept):
             m.d.sync += self.bvalid.eq(1)
         with m.Elif(self.bready):
@@ -88,13 +90,15 @@ class Control(wiring.Component):
         with m.Elif(self.rready):
             m.d.sync += self.rvalid.eq(0)
 
-    def _counters(self, m, busy, command):
+    def _counters(self, m, busy, done, command):
+        """Cycles count from the start bit to the interrupt, both ends included."""
         counters = []
+        steps = {"cycles": busy | (done & ~self.irq), "layer": self.layer_done}
         for name in COUNTERS:
             counter = Signal(COUNTER_BITS, name=f"count_{name}")
-            step = busy if name == "cycles" else self.layer_done if name == "layer" else getattr(self, f"add_{name}")
+            step = steps[name] if name in steps else getattr(self, f"add_{name}")
             with m.If(command["start"] & ~busy):
-                m.d.sync += counter.eq(0)
+                m.d.sync += counter.eq(name == "cycles")
             with m.Else():
                 m.d.sync += counter.eq(counter + step)
             counters.append(counter)

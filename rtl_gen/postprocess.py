@@ -22,9 +22,12 @@ _FIELDS = (*nest_names("st", ("a",), STORE_LOOPS), "st_group_last", "st_group_la
 
 
 def shift_round(value, shift):
-    """value / 2**shift rounded half away from zero, for a signed value: floor((v + half - (v < 0)) / 2**shift)."""
+    """value / 2**shift rounded half away from zero, for a signed value: floor((v + half - (v < 0)) / 2**shift).
+
+    Half of a divisor wider than the value rounds it to 0.
+    """
     half = ((1 << shift) >> 1)[:len(value)]
-    return (value + half - ((value < 0) & (shift != 0))) >> shift
+    return Mux(shift > len(value), 0, (value + half - ((value < 0) & (shift != 0))) >> shift)
 
 
 def saturate(m, value, bits, name):

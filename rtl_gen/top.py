@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dna_asic.spec.accelerator import AcceleratorConfig
+from dna_asic.spec.latency import WRITE_RESPONSE_CYCLES
 from rtl_gen.bus import ReadBus, WriteBus, burst_constants
 from rtl_gen.chunk import COUNT_BITS, ChunkCore
 from rtl_gen.control import ADDRESS_BITS, Control
@@ -13,7 +14,6 @@ from rtl_gen.dram_sequencer import DramSequencer
 from rtl_gen.fields import connect_fields, decode
 from rtl_gen.postprocess import PostProcess
 
-RESPONSE_CYCLES = 4  # from a store's last beat to its end: bus registers, write, response
 _BEATS = {"instruction": "dram_p_beats", "residual": "dram_r_beats", "i": "dram_i_beats", "w": "dram_w_beats"}
 
 
@@ -103,8 +103,8 @@ class Chip(wiring.Component):
                      post.param_write_data.eq(reader.write_data)]
 
     def _stores(self, m, core, reader, writer, post, tiles, write_bus):
-        """A store: post-processing into the write engine; over RESPONSE_CYCLES after its last beat, or later."""
-        storing, response = Signal(), Signal(range(RESPONSE_CYCLES + 1))
+        """A store: post-processing into the write engine; over WRITE_RESPONSE_CYCLES after its last beat, or later."""
+        storing, response = Signal(), Signal(range(WRITE_RESPONSE_CYCLES + 1))
         place_ready = Signal()  # the walk of the write engine loads a cycle after the store's start
         m.d.sync += place_ready.eq(tiles.start_store)
         m.d.comb += [
@@ -119,7 +119,7 @@ class Chip(wiring.Component):
         with m.If(tiles.start_store):
             m.d.sync += [storing.eq(1), response.eq(0)]
         with m.Elif(writer.done):
-            m.d.sync += response.eq(RESPONSE_CYCLES)
+            m.d.sync += response.eq(WRITE_RESPONSE_CYCLES)
         with m.Elif((response > 1) | ((response == 1) & write_bus.quiet)):
             m.d.sync += response.eq(response - 1)
             with m.If(response == 1):

@@ -61,8 +61,9 @@ def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Pat
         fault = None
         try:
             _step(f"Simulation of {top} in {simulator}", log, runner.test, test_module=module, hdl_toplevel=top,
-                  build_dir=folder, test_dir=work, plusargs=list(plusargs), seed=seed, results_xml=str(results),
-                  extra_env=dict(environment or {}), parameters=parameters, timescale=_TIMESCALE)
+                  hdl_toplevel_lang="verilog", build_dir=folder, test_dir=work, plusargs=list(plusargs), seed=seed,
+                  results_xml=str(results), extra_env=dict(environment or {}), parameters=parameters,
+                  timescale=_TIMESCALE)
         except ToolError as error:
             fault = error
     failed = _failures(results)

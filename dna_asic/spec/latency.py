@@ -11,11 +11,11 @@ PE_CYCLES = 3  # operand, product and accumulator registers: a psum is final thi
 DRAIN_CYCLES = 1  # sum register, before the buffer write
 CORE_CYCLES = 2  # start of a DRAM tile's schedule to its first fill, and its end to done
 DMA_JOB_CYCLES = 2  # job set-up of a read; the memory's latency comes on top
-STORE_CYCLES = 8  # buffer read, bias, multiply, round, add, clamp, pack
-WRITE_RESPONSE_CYCLES = 2  # last write data to its response (ideal memory)
-INSTRUCTION_CYCLES = 3  # decode and set-up of one layer, instruction fetch not counted
-LAYER_CYCLES = 2  # a layer's last store to the next layer's instruction fetch
-RUN_CYCLES = 2  # start bit to the first fetch, and last store to the interrupt
+STORE_CYCLES = 7  # buffer read, five requantiser stages, pool and pack; to the write engine's last beat
+WRITE_RESPONSE_CYCLES = 4  # bus register, write, and the ideal memory's response two cycles later
+INSTRUCTION_CYCLES = 4  # decode and set-up of one layer, instruction fetch not counted
+LAYER_CYCLES = 1  # a layer's last response to the next layer's instruction fetch
+RUN_CYCLES = 2  # the start bit itself, and the last layer's end to the interrupt
 
 
 def tree_depth(width: int) -> int:
