@@ -2,12 +2,16 @@
 
 import argparse
 import dataclasses
+import itertools
 import json
+import pickle
 import sys
 import time
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from dna_asic.command import run_command
@@ -21,16 +25,19 @@ from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.golden import accuracy
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.networks import build_network, expand, load_macro
+from dna_asic.networks import NetworkModule, build_network, expand, load_macro
 from dna_asic.quantize import quantize_input, quantize_network, save_quant
-from dna_asic.report.files import write_json_atomically, write_text_atomically
+from dna_asic.report.files import write_atomically, write_json_atomically, write_text_atomically
 from dna_asic.report.tables import cost_table
-from dna_asic.runs import RunFolder
+from dna_asic.runs import MARKER, RunFolder
 from dna_asic.spec.design import Design, design_to_yaml
 from dna_asic.spec.record import to_plain
 from dna_asic.technology import load_technology
 
+ARGUMENTS, CHECKPOINT, WEIGHTS = "arguments.json", "checkpoint.pt", "weights.safetensors"
+NOT_KEPT = ("resume", "quiet", "runs_dir", "name")  # arguments that do not say what is searched
 CALIBRATION_IMAGES = 512
+THREADS = 1  # tensors are small: a second thread costs more than it gives, and sums must not depend on the machine
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,24 +73,40 @@ def main(argv=None) -> int:
 
 def search(args: argparse.Namespace) -> None:
     """The whole job; see the module."""
+    torch.set_num_threads(THREADS)
     if args.resume:
-        run = RunFolder.open(args.resume, allow_partial=True)
-        saved = json.loads((run.path / "arguments.json").read_text(encoding="utf-8"))
-        args = argparse.Namespace(**(vars(args) | saved))
-    inputs = load_inputs(args)
-    if not args.resume:
+        run, args = reopen(args)
+        inputs = load_inputs(args)
+    else:
+        inputs = load_inputs(args)
         dataset = args.dataset.partition(":")[0]
         run = RunFolder.create(args.name or f"{dataset}-{args.target}-seed{args.seed}", args.runs_dir)
-        write_json_atomically(run.path / "arguments.json", {k: v for k, v in vars(args).items()
-                                                            if k not in ("resume", "quiet", "runs_dir", "name")})
+        write_json_atomically(run.path / ARGUMENTS, {k: v for k, v in vars(args).items() if k not in NOT_KEPT})
     print(f"run {run.path}: accelerator space of {inputs.space.size:.3g} points, network space of "
-          f"{inputs.macro.space.size:.3g}")
-    summary = run_search(args, inputs, run)
+          f"{inputs.macro.space.size:.3g}", flush=True)
+    try:
+        summary = run_search(args, inputs, run)
+    except KeyboardInterrupt:
+        print(f"\ngo on with: python -m dna_asic.search --resume {run.path}", file=sys.stderr)
+        raise
     run.finish()
-    print(f"accuracy on test: float {summary['float_test_accuracy']:.4f}, int8 {summary['int8_test_accuracy']:.4f}")
+    print(f"\naccuracy on test: float {summary['float_test_accuracy']:.4f}, int8 {summary['int8_test_accuracy']:.4f}")
     print(f"search: run={run.path} int8_test_accuracy={summary['int8_test_accuracy']:.4f} "
           f"latency_cycles={summary['latency_cycles']} energy_j={summary['energy_j']:.4g} "
           f"area_mm2={summary['area_mm2']:.4g} edp_js={summary['edp_js']:.4g} seconds={summary['search_seconds']:.0f}")
+
+
+def reopen(args: argparse.Namespace) -> tuple[RunFolder, argparse.Namespace]:
+    """A run without an end, and the arguments it was started with; raises SpecError for a whole one."""
+    run = RunFolder.open(args.resume, allow_partial=True)
+    if not (run.path / MARKER).exists():
+        raise SpecError(f"Run '{run.path}' is whole: nothing is left to do; start a new one with `make search`.")
+    path = run.require(ARGUMENTS, "make search")
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SpecError(f"File '{path}' is not valid JSON: {error}; start a new run with `make search`.") from error
+    return run, argparse.Namespace(**(vars(args) | saved))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,10 +120,12 @@ class Inputs:
 
 
 def load_inputs(args: argparse.Namespace) -> Inputs:
-    """Load every file that the arguments name; raises before the run folder exists."""
-    for name in ("epochs", "train_epochs", "das_steps"):
-        if getattr(args, name) < 1:
-            raise SpecError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(args, name)}.")
+    """Load every file that the arguments name; raises SpecError or DataError before the run folder exists."""
+    limits = {"epochs": 1, "train_epochs": 1, "das_steps": 1, "seed": 0, "hw_weight": 0, "image_size": 1}
+    faults = [f"--{name.replace('_', '-')} must be at least {least}, not {getattr(args, name)}."
+              for name, least in limits.items() if getattr(args, name) is not None and not getattr(args, name) >= least]
+    if faults:
+        raise SpecError("\n".join(faults))
     technology = load_technology(args.target)
     space = GadsSpace.load(args.space).pinned(args.pins)
     macro = load_macro(args.macro or ("digits" if args.dataset == "digits" else "cifar10"))
@@ -109,32 +134,56 @@ def load_inputs(args: argparse.Namespace) -> Inputs:
                   macro=macro.fitted(splits.input_shape, splits.num_classes))
 
 
+class StageBars:
+    """Progress bars with estimates, one per stage: call it with (stage, done, of)."""
+
+    def __init__(self, quiet: bool):
+        self.quiet, self.stage, self.bar, self.count = quiet, None, None, 0
+
+    def __call__(self, stage: str, done: int, of: int) -> None:
+        """Move the bar of `stage`, which begins when it is first named."""
+        if stage != self.stage:
+            self.close()
+            self.stage, self.count = stage, done - 1
+            self.bar = tqdm(total=of, initial=self.count, desc=stage, unit="step", disable=self.quiet, file=sys.stderr)
+        self.bar.update(done - self.count)
+        self.count = done
+
+    def show(self, **figures: str) -> None:
+        """Show figures behind the bar of the present stage."""
+        self.bar.set_postfix(figures)
+
+    def close(self) -> None:
+        """End the bar of the present stage."""
+        if self.bar is not None:
+            self.bar.close()
+
+
 def run_search(args, inputs: Inputs, run: RunFolder) -> dict:
     """Joint search, training, quantisation, final accelerator; writes the records, returns the summary."""
-    started = time.monotonic()
-    joint = joint_search(args, inputs, run)
+    started, bars = time.monotonic(), StageBars(args.quiet)
+    joint, earlier_s = joint_search(args, inputs, run, bars)
     choices = joint.network.derive()
-    module = build_network(inputs.macro, choices, args.seed, joint.network.supernet)
-    with tqdm(total=args.train_epochs, desc="train", unit="epoch", disable=args.quiet, file=sys.stderr) as bar:
-        train_network(module, inputs.splits, args.train_epochs, args.seed, progress=lambda *_: bar.update())
+    module = train_derived(args, inputs, run, joint, bars)
     quant = quantize_network(module, inputs.splits.train.images[:CALIBRATION_IMAGES])
     network = expand(inputs.macro, choices)
-    with tqdm(total=args.das_steps, desc="accelerator", unit="step", disable=args.quiet, file=sys.stderr) as bar:
-        accelerator, mappings = search_accelerator(
-            network, inputs.space, inputs.technology, seed=args.seed, steps=args.das_steps,
-            start=joint.accelerator, progress=lambda *_: bar.update())
-    shapes = hardware_shapes(network, accelerator.port_bytes)
-    report = evaluate_design(shapes, accelerator, mappings, inputs.technology)
+    found = search_accelerator(network, inputs.space, inputs.technology, seed=args.seed, steps=args.das_steps,
+                               start=joint.accelerator, progress=bars)
+    bars.close()
+    shapes = hardware_shapes(network, found.accelerator.port_bytes)
+    mappings = dict(zip((name for name, _ in shapes), found.mappings, strict=True))
+    report = evaluate_design(shapes, found.accelerator, mappings, inputs.technology)
     test = inputs.splits.test
     summary = {
         "float_test_accuracy": evaluate(module, test.images, test.labels),
         "int8_test_accuracy": accuracy(quant, quantize_input(test.images, quant), test.labels.numpy()),
         "latency_cycles": report.latency_cycles, "latency_s": report.latency_s, "energy_j": report.energy_j,
-        "area_mm2": report.area_mm2, "edp_js": report.edp_js, "search_seconds": time.monotonic() - started,
-        "seed": args.seed, "target": args.target, "dataset": args.dataset, "choices": list(choices),
+        "area_mm2": report.area_mm2, "edp_js": report.edp_js,
+        "search_seconds": earlier_s + time.monotonic() - started, "seed": args.seed, "target": args.target,
+        "dataset": args.dataset, "choices": choices, "tilings_priced": found.evaluations,
     }
     design = Design(target=args.target, seed=args.seed, choices=tuple(choices), network=network,
-                    accelerator=accelerator, mappings=mappings)
+                    accelerator=found.accelerator, mappings=mappings)
     save_quant(quant, run.path / "quant")
     write_json_atomically(run.path / "history.json", [dataclasses.asdict(r) for r in joint.history])
     write_json_atomically(run.path / "report.json", to_plain(report))
@@ -144,28 +193,49 @@ def run_search(args, inputs: Inputs, run: RunFolder) -> dict:
     return summary
 
 
-def joint_search(args, inputs: Inputs, run: RunFolder) -> JointSearch:
-    """Run the joint loop, from its last checkpoint if there is one; a checkpoint is written after each epoch."""
+def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:
+    """The joint loop, from its last checkpoint if there is one, and the seconds that this took in earlier sessions.
+
+    A checkpoint is written after each epoch. Raises SpecError for one that cannot be read.
+    """
+    started, earlier_s, path = time.monotonic(), 0.0, run.path / CHECKPOINT
     settings = JointSettings(joint_epochs=args.epochs, hw_weight=args.hw_weight)
-    total = settings.warmup_epochs + settings.joint_epochs
     joint = JointSearch(
-        inputs.macro, inputs.splits, NetworkSearch(inputs.macro, DnsSettings(epochs=total), args.seed),
+        inputs.macro, inputs.splits, NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs), args.seed),
         AcceleratorSearch(inputs.space, inputs.technology, args.seed), settings, args.seed)
-    checkpoint = run.path / "checkpoint.pt"
-    if checkpoint.exists():
-        joint.load_state_dict(torch.load(checkpoint, weights_only=True))
+    if path.exists():
+        try:
+            saved = torch.load(path, weights_only=True)
+        except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise SpecError(f"Checkpoint '{path}' cannot be read: {error}; remove it to search anew.") from error
+        joint.load_state_dict(saved["joint"])
+        earlier_s = saved["seconds"]
     steps = -(-len(inputs.splits.train.labels) // settings.batch)
-    with tqdm(total=total * steps, initial=joint.epoch * steps, desc="co-search", unit="step", disable=args.quiet,
-              file=sys.stderr) as bar:
-        while joint.epoch < joint.epochs:
-            record = joint.run_epoch(bar.update)
-            part = checkpoint.with_suffix(".part")
-            torch.save(joint.state_dict(), part)
-            part.replace(checkpoint)
-            if record.sampled_edp_js is not None:
-                bar.set_postfix(loss=f"{record.task_loss:.3f}", edp=f"{record.best_edp_js:.2e}",
-                                H=f"{record.alpha_entropy:.2f}/{record.gamma_entropy:.2f}")
-    return joint
+    done = itertools.count(joint.epoch * steps + 1)
+    while joint.epoch < joint.epochs:
+        record = joint.run_epoch(lambda: bars("co-search", next(done), joint.epochs * steps))
+        state = {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started}
+        write_atomically(path, lambda part, state=state: torch.save(state, part))
+        if record.best_edp_js is not None:
+            bars.show(loss=f"{record.task_loss:.3f}", edp=f"{record.best_edp_js:.2e}",
+                      H=f"{record.alpha_entropy:.2f}/{record.gamma_entropy:.2f}")
+    return joint, earlier_s
+
+
+def train_derived(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars: StageBars) -> NetworkModule:
+    """The derived network trained on from the supernet's weights; those of an earlier session when it got so far."""
+    module = build_network(inputs.macro, joint.network.derive(), args.seed, joint.network.supernet)
+    path = run.path / WEIGHTS
+    if path.exists():
+        try:
+            module.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError) as error:
+            raise SpecError(f"Weights '{path}' cannot be read: {error}; remove them to train anew.") from error
+        return module.eval()
+    train_network(module, inputs.splits, args.train_epochs, args.seed,
+                  progress=lambda epoch, loss: bars("training", epoch + 1, args.train_epochs))
+    write_atomically(path, lambda part: save_file(module.state_dict(), part))
+    return module
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The joint loop: DNS and DAS in turn, each priced by the other's optimum of the moment (arXiv 2010.14778)."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -46,11 +46,6 @@ class EpochRecord:
     choices: tuple[str, ...] | None = None
 
 
-def network_shapes(macro: Macro, choice: Sequence[str], port_bytes: int) -> list[tuple[str, LayerShape]]:
-    """Hardware layers of the network that `choice` gives."""
-    return hardware_shapes(expand(macro, choice), port_bytes)
-
-
 def candidate_shapes(layers: tuple[LayerSpec, ...], port_bytes: int) -> list[LayerShape]:
     """Hardware layers of one candidate block, laid out as a network of its own."""
     if not layers:
@@ -84,7 +79,7 @@ class JointSearch:
         """One epoch over the training part; `tick` is called after each batch."""
         joint = self.epoch >= self.settings.warmup_epochs
         hardware = self._search_accelerator() if joint else {}
-        hw_cost = self._candidate_costs() if joint else None
+        hw_cost = self.candidate_costs() if joint else None
         weight_losses, arch_losses = [], []
         val_order = batches(len(self.splits.val.labels), self.settings.batch, self.generator)
         train_order = batches(len(self.splits.train.labels), self.settings.batch, self.generator)
@@ -97,7 +92,8 @@ class JointSearch:
         record = EpochRecord(epoch=self.epoch, weight_loss=_mean(weight_losses), **hardware)
         if joint:
             record = dataclasses.replace(
-                record, task_loss=_mean([x.task for x in arch_losses]), hw_loss=_mean([x.hardware for x in arch_losses]),
+                record, task_loss=_mean([x.task for x in arch_losses]),
+                hw_loss=_mean([x.hardware for x in arch_losses]),
                 alpha_entropy=self.network.entropy(), choices=tuple(self.network.derive()))
             self.network.anneal()
         self.epoch += 1
@@ -111,29 +107,30 @@ class JointSearch:
         return images, subset.labels[index]
 
     def _search_accelerator(self) -> dict[str, float]:
-        shapes = [s for _, s in self._shapes(self.network.derive())]
+        network = expand(self.macro, self.network.derive())
         for _ in range(self.settings.das_steps):
-            stats = self.accelerator.step(shapes)
+            stats = self.accelerator.step(network)
         return {"gamma_entropy": stats.entropy, "sampled_edp_js": stats.mean_cost, "best_edp_js": stats.best_cost}
 
-    def _shapes(self, choice):
-        return network_shapes(self.macro, choice, self._port_bytes())
+    def candidate_costs(self) -> Tensor:
+        """[layers, candidates]: each candidate's share of the logarithm of EDP, d ln(E T) = dE / E + dT / T.
 
-    def _port_bytes(self):
-        return self.accelerator.port_bytes
-
-    def _candidate_costs(self) -> Tensor:
-        """[layers, candidates]: each candidate's share of the logarithm of EDP, d ln(E T) = dE / E + dT / T."""
-        port = self._port_bytes()
-        energy, cycles = self.accelerator.layer_costs([s for _, s in self._shapes(self.network.derive())]).sum(dim=0)
-        costs = torch.zeros(self.network.supernet.alpha.shape)
-        for i, candidates in enumerate(candidate_layers(self.macro)):
-            for j, layers in enumerate(candidates):
-                shapes = candidate_shapes(layers, port)
-                if shapes:
-                    own = self.accelerator.layer_costs(shapes).sum(dim=0)
-                    costs[i, j] = float(own[0] / energy + own[1] / cycles)
-        return costs
+        On the best chip so far, for the derived network's E and T. A candidate that this chip cannot run counts as
+        twice the dearest of its place.
+        """
+        port, derived = self.accelerator.port_bytes, expand(self.macro, self.network.derive())
+        blocks = [[candidate_shapes(layers, port) for layers in place] for place in candidate_layers(self.macro)]
+        whole = [shape for _, shape in hardware_shapes(derived, port)]
+        shapes = whole + [s for place in blocks for candidate in place for s in candidate]
+        prices = dict(zip(shapes, self.accelerator.layer_costs(shapes), strict=True))
+        total = torch.stack([prices[s] for s in whole]).sum(dim=0)
+        costs = torch.zeros(self.network.supernet.alpha.shape, dtype=torch.float64)
+        for i, place in enumerate(blocks):
+            for j, candidate in enumerate(place):
+                costs[i, j] = sum((prices[s] / total).sum() for s in candidate)
+        runs = costs.isfinite()
+        dearest = costs.where(runs, 0).amax(dim=1, keepdim=True)
+        return costs.where(runs, 2 * dearest)
 
     def state_dict(self) -> dict:
         """For a checkpoint: tensors, numbers and strings only."""

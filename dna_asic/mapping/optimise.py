@@ -145,7 +145,11 @@ def _first(layers, chips, effort, generator, start):
     smallest = _smallest(layers)
     fresh[:, 0] = smallest
     fresh[:, 1, 0], fresh[:, 1, 2] = smallest[:, 0], smallest[:, 2]
-    return fresh if start is None else torch.cat([fresh, start], dim=1)
+    if start is None:
+        return fresh
+    again = torch.arange(len(layers)).repeat_interleave(start.shape[1])
+    given = _restrict(layers.take(again), chips.take(again), start.flatten(0, 1)).view_as(start)
+    return torch.cat([fresh, given], dim=1)
 
 
 def _smallest(layers):

@@ -1,0 +1,181 @@
+"""DAS: the differentiable search of the accelerator; the joint loop calls it step by step.
+
+gamma is one categorical per entry of the space, moved by the gradient through hard Gumbel-Softmax samples
+(`cosearch.gumbel`). A sample's cost is the logarithm of the network's EDP on it, by the exact mapper and cost model;
+a sample that is no chip, or cannot run a layer, costs twice the EDP of the worst that can.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings, Sample
+from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.errors import InfeasibleDesign
+from dna_asic.gads import GadsSpace
+from dna_asic.mapping.layout import hardware_shapes
+from dna_asic.mapping.optimise import Mapper
+from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
+from dna_asic.spec.latency import RUN_CYCLES
+from dna_asic.spec.layer import LayerShape, NetworkSpec
+from dna_asic.technology import Technology
+
+POLISH_PASSES = 3
+FINALISTS = 4
+Progress = Callable[[str, int, int], None]  # (stage, done, of)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DasStats:
+    """One step. entropy: mean of gamma's categoricals, in nats. mean_cost: mean EDP in J s of the samples that run the
+    network (NaN without one). best_cost: EDP of the best chip so far, on this step's network.
+    """
+
+    entropy: float
+    mean_cost: float
+    best_cost: float
+
+
+class AcceleratorSearch:
+    """gamma, and the best chip so far; everything depends on `seed` alone.
+
+    Chips run at the technology's clock unless the space fixes one.
+    """
+
+    def __init__(self, space: GadsSpace, technology: Technology, seed: int, settings: GumbelSettings | None = None):
+        self.space, self.technology = space.at_clock(technology.clk_period_ns), technology
+        self.gumbel = GumbelSearch(self.space.choices, seed, settings or GumbelSettings())
+        self.pricer = LayerPricer(technology, seed)
+        self._best: Sample | None = None
+
+    @property
+    def best(self) -> Sample:
+        """The best sample so far; raises InfeasibleDesign when none could run its network."""
+        if self._best is None:
+            raise InfeasibleDesign(f"Space '{self.space.name}': no sampled chip could run the network; enlarge its "
+                                   f"buffers or unpin entries.")
+        return self._best
+
+    @property
+    def chip(self) -> AcceleratorConfig:
+        """The chip of `best`."""
+        return self.space.build(self.best)
+
+    @property
+    def port_bytes(self) -> int:
+        """Memory port of `chip`."""
+        return self.best["port_bytes"]
+
+    def step(self, network: NetworkSpec) -> DasStats:
+        """Draw and price samples, move gamma. Raises InfeasibleDesign when not one chip so far runs the network."""
+        samples, gates = self.gumbel.draw()
+        known = [s for s in (self.gumbel.likeliest(), self._best) if s]
+        edp = self.edp_js(samples + known, network)
+        sampled = edp[:len(samples)]
+        self.gumbel.update(gates, _log_costs(sampled))
+        best = int(edp.argmin())
+        self._best = (samples + known)[best] if edp[best].isfinite() else None
+        return DasStats(entropy=self.gumbel.entropy(), mean_cost=float(sampled[sampled.isfinite()].mean()),
+                        best_cost=float(edp[best]))
+
+    def edp_js(self, samples: Sequence[Sample], network: NetworkSpec) -> Tensor:
+        """float64 [samples]: EDP of the network on each, infinite for what is no chip or cannot run a layer.
+
+        Each chip gets the network as laid out for its own port.
+        """
+        chips, shapes = [self._build(s) for s in samples], {}
+        for chip in filter(None, chips):
+            if chip.port_bytes not in shapes:
+                shapes[chip.port_bytes] = [shape for _, shape in hardware_shapes(network, chip.port_bytes)]
+        pairs = [[(chip, shape) for shape in shapes[chip.port_bytes]] if chip else [] for chip in chips]
+        costs = self.pricer.price([pair for row in pairs for pair in row]).split([len(row) for row in pairs])
+        return torch.tensor([edp_js(chip, *cost.sum(dim=0).tolist()) if chip else math.inf
+                             for chip, cost in zip(chips, costs, strict=True)], dtype=torch.float64)
+
+    def _build(self, sample):
+        try:
+            return self.space.build(sample)
+        except InfeasibleDesign:
+            return None
+
+    def layer_costs(self, shapes: Sequence[LayerShape]) -> Tensor:
+        """float64 [n, 2]: energy in pJ and cycles of each layer on `chip`; infinite where it cannot run."""
+        chip = self.chip
+        return self.pricer.price([(chip, shape) for shape in shapes])
+
+    def state_dict(self) -> dict:
+        """For `load_state_dict` to go on as if never stopped: tensors, numbers and strings only."""
+        return {"gumbel": self.gumbel.state_dict(), "pricer": self.pricer.state_dict(), "best": self._best}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take up a `state_dict`; raises SpecError when it is of another space."""
+        self.gumbel.load_state_dict(state["gumbel"])
+        self.pricer.load_state_dict(state["pricer"])
+        self._best = state["best"]
+
+
+def edp_js(chip: AcceleratorConfig, energy_pj: float, cycles: float) -> float:
+    """EDP of layers of that energy and cycles in all, with what a run adds to their cycles."""
+    return energy_pj * 1e-12 * (cycles + RUN_CYCLES) * chip.clk_period_ns * 1e-9
+
+
+def _log_costs(edp: Tensor) -> Tensor:
+    """ln EDP, and twice the worst where that is infinite; all 0 where nothing is finite."""
+    legal = edp[edp.isfinite()]
+    return torch.where(edp.isfinite(), edp, 2 * legal.max()).log() if len(legal) else torch.zeros_like(edp)
+
+
+class FoundAccelerator(NamedTuple):
+    """A chip, one mapping per hardware layer of its network in order, and how many tilings were priced for it."""
+
+    accelerator: AcceleratorConfig
+    mappings: tuple[Mapping, ...]
+    evaluations: int
+
+
+def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, steps: int,
+                       start: AcceleratorSearch | None = None,
+                       progress: Progress = lambda *_: None) -> FoundAccelerator:
+    """DAS alone for a fixed network; then coordinate descent around the best chip, and the mapper with full effort on
+    the last few best.
+
+    Goes on from `start`, which is left as it is. Raises InfeasibleDesign when no chip of the space was found that
+    runs the network.
+    """
+    search = AcceleratorSearch(space, technology, seed)
+    if start is not None:
+        search.load_state_dict(start.state_dict())
+    for i in range(steps):
+        search.step(network)
+        progress("accelerator", i + 1, steps)
+    chips = polish(search, network, progress)
+    evaluations, mapped = search.pricer.evaluations, []
+    for i, chip in enumerate(chips):
+        shapes = [shape for _, shape in hardware_shapes(network, chip.port_bytes)]
+        mapped.append(Mapper(chip, technology, seed=seed).network(shapes))
+        evaluations += mapped[-1].evaluations
+        progress("mapping", i + 1, len(chips))
+    edp = [edp_js(chip, sum(m.energy_pj), sum(m.cycles)) for chip, m in zip(chips, mapped, strict=True)]
+    best = edp.index(min(edp))
+    return FoundAccelerator(chips[best], mapped[best].mappings, evaluations)
+
+
+def polish(search: AcceleratorSearch, network: NetworkSpec, progress: Progress = lambda *_: None,
+           keep: int = FINALISTS) -> list[AcceleratorConfig]:
+    """Coordinate descent over the choices from the best sample; the `keep` best chips that it met, best first."""
+    best, seen, choices = search.best, {}, search.space.choices
+    for n in range(POLISH_PASSES):
+        before = best
+        for i, choice in enumerate(choices):
+            around = [best | {choice.label: option} for option in choice.options]
+            edp = search.edp_js(around, network)
+            best = around[int(edp.argmin())]
+            seen |= {search.space.build(s): e for s, e in zip(around, edp.tolist(), strict=True) if math.isfinite(e)}
+            progress("polish", n * len(choices) + i + 1, POLISH_PASSES * len(choices))
+        if best == before:
+            break
+    return sorted(seen, key=seen.get)[:keep]

@@ -1,0 +1,92 @@
+"""Prices of layers on sampled chips by the exact mapper: in batches, each (chip, layer) pair once.
+
+A search over tilings begins with those that were best on earlier chips of the same family, so that a small effort per
+pair comes near to what a large one finds.
+"""
+
+import json
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dna_asic.cost import ChipBatch, LayerBatch, Prices, chip_family, layer_kind
+from dna_asic.mapping.optimise import OBJECTIVES, Effort, search_tilings
+from dna_asic.spec.accelerator import AcceleratorConfig, Reduction
+from dna_asic.spec.dims import Dim
+from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.record import from_plain, to_plain
+from dna_asic.technology import Technology
+
+Pair = tuple[AcceleratorConfig, LayerShape]
+SAMPLED = Effort(width=48, rounds=6, keep=8)
+
+
+class LayerPricer:
+    """Maps each layer for its own energy-delay product, and keeps what it has priced.
+
+    Deterministic in the seed and the order of the questions. evaluations: tilings priced so far.
+    """
+
+    def __init__(self, technology: Technology, seed: int, effort: Effort = SAMPLED):
+        self.technology, self.effort, self.evaluations = technology, effort, 0
+        self.generator = torch.Generator().manual_seed(seed)
+        self._costs: dict[Pair, tuple[float, float]] = {}
+        self._genes: dict[tuple, Tensor] = {}  # (layer, chip family) -> [keep, 3, 7]
+
+    def price(self, pairs: Sequence[Pair]) -> Tensor:
+        """float64 [n, 2]: energy in pJ and cycles of each layer on its chip; infinite where no tiling is legal."""
+        groups = {}
+        for chip, shape in dict.fromkeys(pairs):
+            if (chip, shape) not in self._costs:
+                groups.setdefault((layer_kind(shape), chip_family(chip)), []).append((chip, shape))
+        for (_, family), group in groups.items():
+            self._search(family, group)
+        return torch.tensor([self._costs[p] for p in pairs], dtype=torch.float64).reshape(-1, 2)
+
+    def _search(self, family, pairs):
+        chips = {c: i for i, c in enumerate(dict.fromkeys(c for c, _ in pairs))}
+        index = torch.tensor([chips[c] for c, _ in pairs])
+        unknown = torch.ones((self.effort.keep, 3, 7), dtype=torch.int64)
+        tilings = search_tilings(
+            LayerBatch.from_shapes([s for _, s in pairs]), ChipBatch.from_configs(list(chips)).take(index),
+            Prices.of(list(chips), self.technology).take(index), OBJECTIVES["edp"], self.generator, self.effort,
+            torch.stack([self._genes.get((s, family), unknown) for _, s in pairs]))
+        self.evaluations += tilings.evaluations
+        cycles = torch.where(tilings.score.isfinite(), tilings.cycles.double(), torch.inf)
+        self._costs |= zip(pairs, zip(tilings.energy_pj.tolist(), cycles.tolist(), strict=True), strict=True)
+        self._learn(family, [s for _, s in pairs], tilings)
+
+    def _learn(self, family, shapes, tilings):
+        """Of each layer keep the best tiling on each of the chips that run it best."""
+        rows = {}
+        for i in tilings.score.argsort(stable=True).tolist():
+            rows.setdefault(shapes[i], []).append(i)
+        for shape, best in rows.items():
+            self._genes[shape, family] = tilings.genes[(best * self.effort.keep)[:self.effort.keep], 0]
+
+    def state_dict(self) -> dict:
+        """Everything kept, as tensors, numbers and strings."""
+        chips, shapes = ({x: i for i, x in enumerate(dict.fromkeys(p[k] for p in self._costs))} for k in (0, 1))
+        return {
+            "generator": self.generator.get_state(), "evaluations": self.evaluations,
+            "chips": [_text(c) for c in chips], "shapes": [_text(s) for s in shapes],
+            "costs": torch.tensor([(chips[c], shapes[s], *cost) for (c, s), cost in self._costs.items()],
+                                  dtype=torch.float64).reshape(-1, 4),
+            "genes": [(_text(shape), row.name, col.name, reduction.value, genes)
+                      for (shape, (row, col, reduction)), genes in self._genes.items()]}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Inverse of `state_dict`; raises SpecError for a damaged record."""
+        chips = [from_plain(AcceleratorConfig, json.loads(text), "priced chip") for text in state["chips"]]
+        shapes = [from_plain(LayerShape, json.loads(text), "priced layer") for text in state["shapes"]]
+        self.generator.set_state(state["generator"])
+        self.evaluations = state["evaluations"]
+        self._costs = {(chips[int(c)], shapes[int(s)]): (e, t) for c, s, e, t in state["costs"].tolist()}
+        self._genes = {(from_plain(LayerShape, json.loads(text), "priced layer"),
+                        (Dim[row], Dim[col], Reduction(reduction))): genes
+                       for text, row, col, reduction, genes in state["genes"]}
+
+
+def _text(record):
+    return json.dumps(to_plain(record))
