@@ -1,5 +1,6 @@
 """Run folders: `runs/<name>/`, one folder per stage below it, and `runs/latest`, which names the last whole one."""
 
+import json
 import os
 from dataclasses import dataclass
 from itertools import count
@@ -71,6 +72,14 @@ class RunFolder:
         folder = self.path / name
         folder.mkdir(exist_ok=True)
         return folder
+
+    def arguments(self) -> dict:
+        """The command line of the search that made this run, by option; raises SpecError when it is damaged."""
+        path = self.require("arguments.json", "make search")
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SpecError(f"Run '{self.path}': arguments.json is damaged ({error}); search again.") from error
 
     def require(self, relative: str, remedy: str) -> Path:
         """Path of a file of this run; raises SpecError with the remedy (a command) when it is not there."""

@@ -56,8 +56,9 @@ class DramSequencer(wiring.Component):
         self._phases(m, main, begin, advance, stalled, finish, moved)
         for x, nest in fills.items():
             self._fetch_ahead(m, x, nest, flip[x])
-        m.d.comb += [main.load.eq(self.start), main.step.eq(advance), self.core_start.eq(begin | (advance & ~main.last)),
-                     self.start_store.eq(flip["o"]), self.start_residual.eq(flip["o"] & f.has_residual)]
+        m.d.comb += [main.load.eq(self.start), main.step.eq(advance),
+                     self.core_start.eq(begin | (advance & ~main.last)), self.start_store.eq(flip["o"]),
+                     self.start_residual.eq(flip["o"] & f.has_residual)]
         reduced = [f.dram_reduction[i] & main.index[i].any() for i in range(DRAM_LOOPS)]
         m.d.comb += self.first_reduction.eq(~Cat(reduced).any())
         with m.If(flip["o"]):

@@ -49,8 +49,8 @@ class Chip(wiring.Component):
         m.submodules.control = control = Control(COUNT_BITS | dict.fromkeys((*_BEATS.values(), "dram_o_beats"), 1))
         m.submodules.read_bus = read_bus = ReadBus(port)
         m.submodules.write_bus = write_bus = WriteBus(port)
-        parts = {"core": ChunkCore(config, config.chunks[0]), "reader": ReadEngine(config), "writer": StoreEngine(config),
-                 "post": PostProcess(config), "tiles": DramSequencer()}
+        parts = {"core": ChunkCore(config, config.chunks[0]), "reader": ReadEngine(config),
+                 "writer": StoreEngine(config), "post": PostProcess(config), "tiles": DramSequencer()}
         for name, part in parts.items():
             m.submodules[name] = ResetInserter(control.reset)(part)
         core, reader, writer, post, tiles = parts.values()

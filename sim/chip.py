@@ -15,6 +15,7 @@ from sim.runner import run_bench
 FOLDER = Path(__file__).parent
 _PROGRAM_AT = 4096  # not 0, so that a lost base register is seen
 _ALIGNMENT = 4096
+_LEAST_SIZE = 1 << 20  # one build serves all small programs
 _POISON = 0xA5  # what memory holds before it is written
 
 
@@ -84,12 +85,12 @@ class _Memory:
         output = _aligned(_PROGRAM_AT + program.size_bytes)
         inputs = _aligned(output + program.output.size_bytes)
         pitch = -(-program.input.size_bytes // 64) * 64
-        size = 1 << (inputs + images * pitch - 1).bit_length()
+        size = max(_LEAST_SIZE, 1 << (inputs + images * pitch - 1).bit_length())
         return cls(_PROGRAM_AT, output, inputs, tuple(inputs + n * pitch for n in range(images)), size, port)
 
     def hex(self, program: Program, images) -> str:
         """For $readmemh: one word of the port's width per line, highest byte first."""
-        data = np.full(self.size, _POISON, np.uint8)
+        data = np.full(self.input_addresses[-1] + len(images[-1]), _POISON, np.uint8)
         data[self.program:self.program + len(program.image)] = np.frombuffer(program.image, np.uint8)
         for at, image in zip(self.input_addresses, images):
             data[at:at + len(image)] = np.frombuffer(image, np.uint8)

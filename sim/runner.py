@@ -78,7 +78,7 @@ def _build_arguments(simulator, waves):
         return ["-g2012"]
     # signals that cocotb touches are marked in the bench: making all public would cost most of the speed
     return ["--no-public-flat-rw", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast",
-            "--x-initial", "fast", "--noassert", "--output-split", "20000", "-CFLAGS", "-O2 -fcoroutines", "-j", str(_JOBS),
+            "--x-initial", "fast", "--noassert", "-CFLAGS", "-O2 -fcoroutines", "-j", str(_JOBS),
             *(["--trace", "--trace-structs"] if waves else [])]
 
 
