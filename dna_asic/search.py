@@ -54,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
     p.add_argument("--hw-weight", type=float, default=JointSettings.hw_weight,
                    help="lambda: weight of the hardware cost beside the cross-entropy (default: %(default)s)")
+    p.add_argument("--warmup-epochs", type=int, default=JointSettings.warmup_epochs,
+                   help="epochs that train the supernet's weights alone (default: %(default)s)")
     p.add_argument("--epochs", type=int, default=JointSettings.joint_epochs,
                    help="joint epochs after the warm-up (default: %(default)s)")
     p.add_argument("--train-epochs", type=int, default=30, help="epochs of the derived network (default: %(default)s)")
@@ -121,7 +123,8 @@ class Inputs:
 
 def load_inputs(args: argparse.Namespace) -> Inputs:
     """Load every file that the arguments name; raises SpecError or DataError before the run folder exists."""
-    limits = {"epochs": 1, "train_epochs": 1, "das_steps": 1, "seed": 0, "hw_weight": 0, "image_size": 1}
+    limits = {"warmup_epochs": 0, "epochs": 1, "train_epochs": 1, "das_steps": 1, "seed": 0, "hw_weight": 0,
+              "image_size": 1}
     faults = [f"--{name.replace('_', '-')} must be at least {least}, not {getattr(args, name)}."
               for name, least in limits.items() if getattr(args, name) is not None and not getattr(args, name) >= least]
     if faults:
@@ -199,7 +202,7 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     A checkpoint is written after each epoch. Raises SpecError for one that cannot be read.
     """
     started, earlier_s, path = time.monotonic(), 0.0, run.path / CHECKPOINT
-    settings = JointSettings(joint_epochs=args.epochs, hw_weight=args.hw_weight)
+    settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight)
     joint = JointSearch(
         inputs.macro, inputs.splits, NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs), args.seed),
         AcceleratorSearch(inputs.space, inputs.technology, args.seed), settings, args.seed)

@@ -57,7 +57,7 @@ class GumbelSearch:
             relaxed = torch.softmax((gamma + noise) / self.temperature, dim=1)
             soft, index = relaxed.max(dim=1)
             chosen.append(index.tolist())
-            gates.append(1 + soft - soft.detach())
+            gates.append(1 + (soft - soft.detach()))
         return [self._sample(row) for row in zip(*chosen, strict=True)], torch.stack(gates, dim=1)
 
     def update(self, gates: Tensor, costs: Tensor) -> None:

@@ -19,7 +19,7 @@ from dna_asic.spec.record import from_plain, to_plain
 from dna_asic.technology import Technology
 
 Pair = tuple[AcceleratorConfig, LayerShape]
-SAMPLED = Effort(width=48, rounds=6, keep=8)
+SAMPLED = Effort(width=96, rounds=5, keep=12)
 
 
 class LayerPricer:

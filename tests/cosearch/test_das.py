@@ -1,0 +1,162 @@
+"""The accelerator search on small pinned spaces, its prices, and the chip it ends with."""
+
+import itertools
+
+import pytest
+import torch
+
+from dna_asic.cosearch.das import AcceleratorSearch, edp_js, polish, search_accelerator
+from dna_asic.cosearch.gumbel import GumbelSettings
+from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cost import evaluate_design
+from dna_asic.errors import InfeasibleDesign
+from dna_asic.gads import GadsSpace
+from dna_asic.mapping.layout import hardware_shapes
+from dna_asic.mapping.optimise import Effort, Mapper
+from dna_asic.spec.geometry import check_mapping
+from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
+from dna_asic.technology import load_technology
+
+TECHNOLOGY = load_technology("asic-28nm")
+FIXED = ("n_w=8", "n_i=8", "n_o=4", "n_pp=4", "rf_w_words=9", "rf_i_words=9", "rf_o_words=8", "gb_i_bytes=16384",
+         "gb_o_bytes=16384", "rf_order=S R C Q P K G", "dram_order=C Q P K G")
+SPACE = GadsSpace.load().pinned([*FIXED, "gb_order=S R C K Q P G|Q P S R C K G", "pe_rows=2|8", "pe_cols=2|8",
+                                 "dataflow=kc_tree|pq", "gb_w_bytes=8192|32768", "port_bytes=8|16"])
+TIGHT = SPACE.pinned(["gb_w_bytes=8192"])
+SMALL = GumbelSettings(samples=6)
+
+
+def conv(name, source, c, k, kernel=3, g=1, **more):
+    shape = LayerShape(g=g, k=k // g, c=c // g, p=8, q=8, r=kernel, s=kernel, pad=kernel // 2, h=8, w=8)
+    return LayerSpec(name=name, shape=shape, source=source, **more)
+
+
+NETWORK = NetworkSpec(name="n", input_shape=(4, 8, 8), layers=(
+    conv("a", "input", 4, 12), conv("b", "a", 12, 12, g=12), conv("c", "b", 12, 12, 1, residual="a")))
+HUGE = NetworkSpec(name="huge", input_shape=(16, 32, 32), layers=(
+    LayerSpec(name="a", source="input", shape=LayerShape(k=16, c=16, p=16, q=16, r=15, s=15, h=30, w=30)),))
+
+
+def make(seed=0, space=SPACE, settings=SMALL):
+    return AcceleratorSearch(space, TECHNOLOGY, seed, settings)
+
+
+def every_sample():
+    choices = SPACE.choices
+    return [dict(zip((c.label for c in choices), p)) for p in itertools.product(*(c.options for c in choices))]
+
+
+def test_search_comes_to_the_best_of_a_small_space():
+    search = make(settings=GumbelSettings(samples=12, rate=0.2))
+    samples = every_sample()
+    edp = search.edp_js(samples, NETWORK)
+    first = search.gumbel.entropy()
+    for _ in range(40):
+        stats = search.step(NETWORK)
+    likeliest = edp[samples.index(search.gumbel.likeliest())]
+    assert len(samples) == 64 and stats.best_cost == edp.min()
+    assert likeliest <= 1.05 * edp.min() < edp.median()
+    assert stats.entropy < first and stats.mean_cost < edp.mean()
+
+
+def test_edp_is_that_of_the_samples_own_port():
+    search, sample = make(), make().gumbel.draw()[0][0]
+    for port in (8, 16):
+        sample["port_bytes"] = port
+        chip = search.space.build(sample)
+        costs = search.pricer.price([(chip, s) for _, s in hardware_shapes(NETWORK, port)]).sum(dim=0)
+        assert search.edp_js([sample], NETWORK)[0] == edp_js(chip, *costs.tolist())
+
+
+def test_edp_is_that_of_the_report():
+    chip = make().space.feasible(torch.Generator().manual_seed(0))[1]
+    shapes = hardware_shapes(NETWORK, chip.port_bytes)
+    mapped = Mapper(chip, TECHNOLOGY, effort=Effort(width=48, rounds=3, keep=8)).network([s for _, s in shapes])
+    report = evaluate_design(shapes, chip, dict(zip([n for n, _ in shapes], mapped.mappings)), TECHNOLOGY)
+    assert edp_js(chip, sum(mapped.energy_pj), sum(mapped.cycles)) == pytest.approx(report.edp_js, rel=1e-4)
+
+
+def test_prices_are_kept_and_near_the_mappers():
+    pricer, space, generator = LayerPricer(TECHNOLOGY, 0), SPACE.at_clock(1.0), torch.Generator().manual_seed(1)
+    chips = [space.feasible(generator)[1] for _ in range(12)]
+    pairs = [[(c, s) for _, s in hardware_shapes(NETWORK, c.port_bytes)] for c in chips]
+    pricer.price([p for row in pairs[4:] for p in row])
+    asked = [p for row in pairs[:4] for p in row]
+    prices, priced = pricer.price(asked), pricer.evaluations
+    best = torch.cat([Mapper(c, TECHNOLOGY).costs([s for _, s in row]) for c, row in zip(chips, pairs[:4])])
+    assert (prices.prod(1) / best.prod(1)).log().mean() < 0.1
+    assert torch.equal(pricer.price(asked[::-1]), prices.flip(0)) and pricer.evaluations == priced > 0
+
+
+def test_prices_infinite_where_nothing_is_legal():
+    chip = TIGHT.at_clock(1.0).feasible(torch.Generator().manual_seed(0))[1]
+    (shape,) = [s for _, s in hardware_shapes(HUGE, chip.port_bytes)]
+    assert LayerPricer(TECHNOLOGY, 0).price([(chip, shape)]).isinf().all()
+
+
+def test_step_ranks_what_cannot_run_below_what_can():
+    """A network whose weights only fit the larger buffer: gamma leaves the smaller one."""
+    network = NetworkSpec(name="n", input_shape=(4, 8, 8), layers=(conv("a", "input", 4, 8, 13),))
+    search = make(space=SPACE.pinned(["pe_rows=8", "pe_cols=8", "dataflow=kc_tree", "port_bytes=16"]),
+                  settings=GumbelSettings(samples=8, rate=0.3))
+    sizes = [c.label for c in search.space.choices].index("gb_w_bytes")
+    small = search.edp_js([s for s in every_sample() if s["gb_w_bytes"] == 8192 and s["pe_rows"] == s["pe_cols"] == 8
+                           and s["dataflow"] == "kc_tree" and s["port_bytes"] == 16], network)
+    for _ in range(4):
+        search.step(network)
+    assert small.isinf().all()
+    assert search.gumbel.gamma[sizes][1] > search.gumbel.gamma[sizes][0] and search.best["gb_w_bytes"] == 32768
+
+
+def test_chip_runs_at_the_technologys_clock():
+    technology = load_technology("asic-130nm")
+    search = AcceleratorSearch(SPACE, technology, 0, SMALL)
+    search.step(NETWORK)
+    assert search.chip.clk_period_ns == technology.clk_period_ns != 1.0
+
+
+def test_state_resumes_exactly(tmp_path):
+    whole = make()
+    whole.step(NETWORK)
+    torch.save(whole.state_dict(), tmp_path / "state.pt")
+    expected = [whole.step(NETWORK) for _ in range(2)], whole.pricer.evaluations
+    again = make(seed=5)
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert ([again.step(NETWORK) for _ in range(2)], again.pricer.evaluations) == expected
+    assert again.best == whole.best
+
+
+def test_layer_costs_are_of_the_best_chip():
+    search = make()
+    search.step(NETWORK)
+    shapes = [s for _, s in hardware_shapes(NETWORK, search.port_bytes)]
+    energy, cycles = search.layer_costs(shapes).sum(dim=0).tolist()
+    assert edp_js(search.chip, energy, cycles) == search.edp_js([search.best], NETWORK)[0]
+
+
+def test_search_accelerator_maps_every_layer_and_leaves_start_alone():
+    start, stages = make(), []
+    start.step(NETWORK)
+    before, best = start.gumbel.steps, start.edp_js([start.best], NETWORK)[0]
+    found = [search_accelerator(NETWORK, SPACE, TECHNOLOGY, seed=0, steps=2, start=start,
+                                progress=lambda *stage: stages.append(stage)) for _ in range(2)]
+    assert found[0] == found[1] and start.gumbel.steps == before
+    chip, shapes = found[0].accelerator, hardware_shapes(NETWORK, found[0].accelerator.port_bytes)
+    for (_, shape), mapping in zip(shapes, found[0].mappings, strict=True):
+        check_mapping(shape, chip, chip.chunks[0], mapping)
+    report = evaluate_design(shapes, chip, dict(zip([n for n, _ in shapes], found[0].mappings)), TECHNOLOGY)
+    assert report.edp_js <= best and found[0].evaluations > start.pricer.evaluations
+    assert {s for s, *_ in stages} == {"accelerator", "polish", "mapping"}
+
+
+def test_polish_ends_where_no_single_change_helps():
+    search = make()
+    search.step(NETWORK)
+    (chip,) = polish(search, NETWORK, keep=1)
+    edp = search.edp_js(every_sample(), NETWORK)
+    assert search.space.build(every_sample()[int(edp.argmin())]) == chip
+
+
+def test_search_accelerator_wrong_network_too_large():
+    with pytest.raises(InfeasibleDesign, match="no sampled chip could run the network"):
+        search_accelerator(HUGE, TIGHT, TECHNOLOGY, seed=0, steps=1)

@@ -1,0 +1,101 @@
+"""The joint loop: its epochs, the costs it hands to alpha, resuming."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from dna_asic.cosearch.das import AcceleratorSearch
+from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
+from dna_asic.cosearch.gumbel import GumbelSettings
+from dna_asic.cosearch.joint import JointSearch, JointSettings
+from dna_asic.data import DatasetSplits, Subset
+from dna_asic.gads import GadsSpace
+from dna_asic.mapping.layout import hardware_shapes
+from dna_asic.networks import expand, load_macro
+from dna_asic.networks.macro import Stage
+from dna_asic.technology import load_technology
+
+MACRO = dataclasses.replace(load_macro("digits"), head_channels=16, classes=4,
+                            stages=(Stage(channels=16, layers=2, stride=1),),
+                            candidates=("k3_e1", "k5_e3", "k3_e1_g2", "skip"))
+SETTINGS = JointSettings(warmup_epochs=1, joint_epochs=2, batch=8, das_steps=1)
+
+
+def part(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return Subset(torch.rand(count, 1, 8, 8, generator=generator), torch.arange(count) % 4)
+
+
+SPLITS = DatasetSplits(name="digits", num_classes=4, train=part(24, 0), val=part(16, 1), test=part(16, 2))
+
+
+def make(seed=0, **settings):
+    return JointSearch(
+        MACRO, SPLITS, NetworkSearch(MACRO, DnsSettings(epochs=2), seed),
+        AcceleratorSearch(GadsSpace.load(), load_technology("asic-28nm"), seed, GumbelSettings(samples=3)),
+        dataclasses.replace(SETTINGS, **settings), seed)
+
+
+def test_epochs_warm_up_then_search_both():
+    joint, ticks = make(), []
+    alpha = joint.network.supernet.alpha.detach().clone()
+    first = joint.run_epoch(lambda: ticks.append(1))
+    assert len(ticks) == 3 and first.weight_loss > 0 and first.best_edp_js is None
+    assert torch.equal(alpha, joint.network.supernet.alpha) and joint.accelerator.gumbel.steps == 0
+    second = joint.run_epoch()
+    assert not torch.equal(alpha, joint.network.supernet.alpha) and joint.accelerator.gumbel.steps == 1
+    assert 0 < second.best_edp_js <= second.sampled_edp_js and second.hw_loss > 0 and len(second.choices) == 2
+    assert joint.history == [first, second] and joint.epochs == 3
+
+
+def test_candidate_costs_of_the_derived_network_add_up():
+    """Shares of energy and of cycles are 1 in all: those of the chosen candidates and of stem and head make 2."""
+    joint = make()
+    joint.network.derive = lambda: ["k3_e1", "k5_e3"]
+    network = expand(MACRO, joint.network.derive())
+    joint.accelerator.step(network)
+    costs = joint.candidate_costs()
+    shapes = hardware_shapes(network, joint.accelerator.port_bytes)
+    prices = joint.accelerator.layer_costs([s for _, s in shapes])
+    fixed = (prices / prices.sum(dim=0))[[i for i, (n, _) in enumerate(shapes) if not n.startswith("block")]].sum()
+    assert costs[0, 0] + costs[1, 1] + fixed == pytest.approx(2)
+    assert (costs[:, 3] == 0).all() and (costs[:, 1] > costs[:, 0]).all() and (costs[:, 2] > costs[:, 0]).all()
+
+
+def test_candidate_costs_are_finite_where_a_candidate_cannot_run():
+    joint = make()
+    joint.accelerator.step(expand(MACRO, joint.network.derive()))
+    layer_costs, k5 = joint.accelerator.layer_costs, (5, 5)
+
+    def without_k5(shapes):
+        costs = layer_costs(shapes)
+        costs[[i for i, s in enumerate(shapes) if (s.r, s.s) == k5]] = torch.inf
+        return costs
+
+    joint.accelerator.layer_costs = without_k5
+    costs = joint.candidate_costs()
+    assert torch.equal(costs[:, 1], 2 * costs[:, [0, 2, 3]].amax(dim=1))
+
+
+def test_hardware_weight_makes_networks_cheaper():
+    macs = []
+    for hw_weight in (0.0, 100.0):
+        joint = make(hw_weight=hw_weight, joint_epochs=6)
+        joint.network.supernet.alpha.data[:, 1] = 0.1  # begins with the largest candidate
+        for _ in range(joint.epochs):
+            joint.run_epoch()
+        macs.append(expand(MACRO, joint.network.derive()).macs)
+    assert macs[1] < macs[0]
+
+
+def test_checkpoint_resumes_exactly(tmp_path):
+    whole = make()
+    for _ in range(2):
+        whole.run_epoch()
+    torch.save(whole.state_dict(), tmp_path / "joint.pt")
+    expected = whole.run_epoch()
+    again = make(seed=7)
+    again.load_state_dict(torch.load(tmp_path / "joint.pt", weights_only=True))
+    assert again.run_epoch() == expected and again.history == whole.history
+    assert again.accelerator.best == whole.accelerator.best
