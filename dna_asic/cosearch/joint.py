@@ -28,7 +28,7 @@ class JointSettings:
     joint_epochs: int = 16
     batch: int = 32
     das_steps: int = 4
-    hw_weight: float = 0.15
+    hw_weight: float = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,162 @@
+"""The search command, end to end on a small macro-architecture and a pinned space."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from dna_asic import search as command
+from dna_asic.errors import SpecError
+from dna_asic.mapping.layout import hardware_shapes
+from dna_asic.networks import load_macro
+from dna_asic.quantize.files import load_quant
+from dna_asic.runs import RunFolder
+from dna_asic.spec.design import design_from_yaml
+from dna_asic.spec.geometry import check_mapping
+from dna_asic.spec.record import to_plain
+
+PINS = ["gb_w_bytes=32768", "gb_i_bytes=16384", "gb_o_bytes=16384", "n_w=8", "n_i=8", "n_o=4", "rf_w_words=9",
+        "rf_i_words=9", "rf_order=S R C Q P K G", "gb_order=S R C K Q P G", "dram_order=C Q P K G", "pe_cols=8"]
+KEYS = {"float_test_accuracy", "int8_test_accuracy", "latency_cycles", "latency_s", "energy_j", "area_mm2", "edp_js",
+        "search_seconds", "seed", "target"}
+
+
+@pytest.fixture(scope="module")
+def macro(tmp_path_factory):
+    """Two searched blocks on the digits at half their channels."""
+    plain = to_plain(load_macro("digits"))
+    plain |= {"stages": [{"channels": 16, "layers": 2, "stride": 2}], "head_channels": 16,
+              "candidates": ["k3_e1", "k3_e1_g2", "skip"]}
+    path = tmp_path_factory.mktemp("macro") / "small.yaml"
+    path.write_text(yaml.safe_dump(plain))
+    return path
+
+
+def command_line(macro, folder):
+    pins = [x for pin in PINS for x in ("--set", pin)]
+    return ["--macro", str(macro), *pins, "--warmup-epochs", "1", "--epochs", "2", "--train-epochs", "1",
+            "--das-steps", "1", "--name", "run", "--runs-dir", str(folder), "--quiet"]
+
+
+@pytest.fixture
+def arguments(macro, tmp_path):
+    return command_line(macro, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(macro, tmp_path_factory):
+    """A finished run; do not change it."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert command.main(command_line(macro, folder)) == 0
+    return folder / "run"
+
+
+def test_search_writes_a_whole_run(whole):
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary.keys() >= KEYS and summary["seed"] == 0 and summary["target"] == "asic-28nm"
+    assert 0 < summary["int8_test_accuracy"] <= 1 and summary["edp_js"] == pytest.approx(
+        summary["energy_j"] * summary["latency_s"])
+    design = design_from_yaml(whole / "design.yaml")
+    chip, shapes = design.accelerator, hardware_shapes(design.network, design.accelerator.port_bytes)
+    assert list(design.mappings) == [name for name, _ in shapes]
+    for name, shape in shapes:
+        check_mapping(shape, chip, chip.chunks[0], design.mappings[name])
+    assert load_quant(whole / "quant").network == design.network
+    assert len(json.loads((whole / "history.json").read_text())) == 3
+    assert RunFolder.open(whole.parent / "latest").path.samefile(whole)
+
+
+def test_search_same_seed_same_design_and_nothing_overwritten(whole, arguments, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    assert command.main(arguments) == 0
+    assert not list((tmp_path / "run").iterdir())
+    for name in ("design.yaml", "quant/quant.npz"):
+        assert (tmp_path / "run-2" / name).read_bytes() == (whole / name).read_bytes()
+    printed = capsys.readouterr().out
+    assert all(x in printed for x in ("int8_test_accuracy=", "share %", "dram", "EDP", "float 0."))
+
+
+@pytest.mark.parametrize("interrupted", ["joint", "accelerator"])
+def test_search_resumes_to_the_same_design(whole, arguments, tmp_path, monkeypatch, capsys, interrupted):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    run_epoch = command.JointSearch.run_epoch
+    with monkeypatch.context() as patch:
+        if interrupted == "joint":
+            patch.setattr(command.JointSearch, "run_epoch",
+                          lambda self, tick: interrupt() if self.epoch == 2 else run_epoch(self, tick))
+        else:
+            patch.setattr(command, "search_accelerator", interrupt)
+        assert command.main(arguments) == 130
+    assert f"--resume {tmp_path / 'run'}" in capsys.readouterr().err
+    with pytest.raises(SpecError, match="half written.*--resume"):
+        RunFolder.open(tmp_path / "run")
+    assert not (tmp_path / "latest").exists()
+    assert command.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 0
+    assert (tmp_path / "run/design.yaml").read_bytes() == (whole / "design.yaml").read_bytes()
+    assert RunFolder.open(tmp_path / "latest").path.name == "run"
+
+
+@pytest.mark.parametrize("wrong,message", [
+    (["--target", "asic-3nm"], "Target must be one of .*not 'asic-3nm'"),
+    (["--dataset", "mnist"], "Dataset 'mnist' is not known"),
+    (["--dataset", "imagefolder:nowhere"], "nowhere"),
+    (["--macro", "nowhere.yaml"], "Macro-architecture 'nowhere.yaml' is not known"),
+    (["--space", "edge"], "Space must be one of default"),
+    (["--set", "pe_row=4"], "did you mean 'pe_rows'"),
+    (["--set", "pe_rows=5"], "pe_rows must be one of .*not '5'"),
+    (["--epochs", "0", "--seed", "-1"], "(?s)--epochs must be at least 1, not 0.*--seed must be at least 0, not -1"),
+    (["--hw-weight", "nan"], "--hw-weight must be at least 0, not nan"),
+    (["--name", "../x"], "Run name must be a plain folder name"),
+])
+def test_search_wrong_argument(arguments, tmp_path, capsys, wrong, message):
+    assert command.main([*arguments, *wrong]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and re.search(message, error), error
+    assert not list(tmp_path.iterdir())
+
+
+def test_search_wrong_resume_of_a_whole_run(whole, capsys):
+    before = {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()}
+    assert command.main(["--resume", str(whole)]) == 2
+    assert "is whole: nothing is left to do" in capsys.readouterr().err
+    assert before == {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("name", [command.ARGUMENTS, command.CHECKPOINT, command.WEIGHTS])
+def test_search_wrong_resume_of_a_damaged_file(whole, tmp_path, capsys, name):
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run/incomplete").touch()
+    (tmp_path / "run" / name).write_bytes(b"damaged")
+    (tmp_path / "run/design.yaml").unlink()
+    assert command.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and name in error and re.search("start a new run|remove", error)
+    assert not (tmp_path / "run/design.yaml").exists()
+
+
+def test_search_wrong_resume_without_arguments(tmp_path, capsys):
+    RunFolder.create("run", tmp_path)
+    assert command.main(["--resume", str(tmp_path / "run")]) == 2
+    assert "has no arguments.json; make it with `make search`" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_search_ends_at_a_signal_and_goes_on(whole, arguments, tmp_path):
+    """The real process, interrupted as Ctrl-C does once its first checkpoint is there."""
+    process = subprocess.Popen([sys.executable, "-m", "dna_asic.search", *arguments], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "run" / command.CHECKPOINT).exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    assert command.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 0
+    assert (tmp_path / "run/design.yaml").read_bytes() == (whole / "design.yaml").read_bytes()
