@@ -25,8 +25,10 @@ from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.design import Design
 from dna_asic.spec.program import Program
 from dna_asic.spec.quant import QuantSpec
+from dna_asic.spec.record import to_plain
 from dna_asic.spec.report import CostReport
 from dna_asic.technology import load_technology
+from flows.openroad.activity import read_activity
 from rtl_gen.emit import emit_run
 from sim.all_kinds import all_kinds
 from sim.chip import ChipRun, run_chip
@@ -111,7 +113,9 @@ def simulate(args: argparse.Namespace) -> None:
             workload = fixed_workload(name, design, args.seed)
         print(f"{name}: {len(workload.program.layers)} layers, {len(workload.images)} images, "
               f"{workload.report.latency_cycles} cycles each by the cost model; {args.simulator}", flush=True)
-        runs = run_workload(workload, design.accelerator, verilog, folder / name, args.simulator, args.stall_seed)
+        waves = args.simulator == "verilator" and not args.no_activity
+        runs = run_workload(workload, design.accelerator, verilog, folder / name, args.simulator, args.stall_seed,
+                            waves)
         verdict = judge(workload, design.accelerator, runs, exact=args.stall_seed == 0)
         print(format_table(("layer", "bytes", "cycles model", "cycles RTL", "difference"), verdict.rows))
         if workload.labels is not None:
@@ -123,8 +127,8 @@ def simulate(args: argparse.Namespace) -> None:
                 "cycles_model": verdict.cycles_model, "cycles_rtl": verdict.cycles_rtl,
                 "mean_error_pct": verdict.mean_error_pct, "counters": runs[0].counters,
                 "layer_cycles": {row[0]: row[3] for row in verdict.rows}})
-            if not args.no_activity and args.simulator == "verilator":
-                record_activity(workload, design.accelerator, verilog, folder)
+            if waves:
+                keep_activity(folder / name / "activity.vcd", folder / "activity.json")
         print(verdict.line("sim" if name == args.network or name == "searched" else name), flush=True)
 
 
@@ -157,12 +161,13 @@ def _workload(name, design, quant, program, images, mappings: dict[str, Mapping]
 
 
 def run_workload(workload: Workload, accelerator: AcceleratorConfig, verilog: Path, folder: Path, simulator: str,
-                 stall_seed: int = 0, record: tuple[int, ...] = (), images: int | None = None) -> list[ChipRun]:
-    """Run the first `images` (all by default) on the Verilog."""
+                 stall_seed: int = 0, waves: bool = False) -> list[ChipRun]:
+    """Run all images on the Verilog; with `waves` those of the first are kept in `folder`/activity.vcd."""
     program = workload.program
-    return run_chip(verilog, program, accelerator, [program.input.pack(x) for x in workload.images[:images]],
+    return run_chip(verilog, program, accelerator, [program.input.pack(x) for x in workload.images],
                     work=folder, build_root=folder.parent / "build", simulator=simulator, stall_seed=stall_seed,
-                    record=record, limit_cycles=HANG_FACTOR * workload.report.latency_cycles + 100_000)
+                    waves=waves, record=(0,) if waves and workload.name == "searched" else (),
+                    limit_cycles=HANG_FACTOR * workload.report.latency_cycles + 100_000)
 
 
 def judge(workload: Workload, accelerator: AcceleratorConfig, runs: list[ChipRun], exact: bool) -> Verdict:
@@ -221,10 +226,10 @@ def label_line(workload: Workload, runs: list[ChipRun]) -> str:
     return f"labels: {len(got)} equal to golden, {int((got == workload.labels).sum())} of them right"
 
 
-def record_activity(workload: Workload, accelerator: AcceleratorConfig, verilog: Path, folder: Path) -> None:
-    """Waves of the first image, for `make synth`: `folder`/activity.vcd."""
-    run_workload(workload, accelerator, verilog, folder / "activity", "verilator", record=(0,), images=1)
-    (folder / "activity" / "activity.vcd").replace(folder / "activity.vcd")
+def keep_activity(waves: Path, record: Path) -> None:
+    """Toggles per module instance from the waves, for `make synth`; the waves themselves are not kept."""
+    write_json_atomically(record, to_plain(read_activity(waves)))
+    waves.unlink()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,9 @@ def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Pat
             folder.mkdir(parents=True)
             _step(f"Build of {top} in {simulator}", folder / "build.log", runner.build, sources=sources,
                   hdl_toplevel=top, build_dir=folder, parameters=parameters, timescale=_TIMESCALE,
-                  build_args=arguments, always=True)
+                  build_args=arguments, waves=waves, always=True)
+            if simulator == "verilator":
+                _keep_only(folder, top, "build.log")
             (folder / "built").touch()
         results, log = work / "results.xml", work / "simulation.log"
         fault = None
@@ -79,7 +81,14 @@ def _build_arguments(simulator, waves):
     # signals that cocotb touches are marked in the bench: making all public would cost most of the speed
     return ["--no-public-flat-rw", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast",
             "--x-initial", "fast", "--noassert", "-CFLAGS", "-O2 -fcoroutines", "-j", str(_JOBS),
-            *(["--trace", "--trace-structs"] if waves else [])]
+            *(["--trace-structs"] if waves else [])]
+
+
+def _keep_only(folder, *names):
+    """Drop what a build no longer needs: the objects of a chip take 200 MB."""
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _digest(sources, *settings) -> str:
