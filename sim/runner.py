@@ -77,7 +77,7 @@ def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Pat
 
 def _build_arguments(simulator, waves):
     if simulator == "icarus":
-        return ["-g2012"]
+        return ["-g2005"]  # with declarations initialised as events: Amaranth's `always @*` wait for one at time 0
     # signals that cocotb touches are marked in the bench: making all public would cost most of the speed
     return ["--no-public-flat-rw", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast",
             "--x-initial", "fast", "--noassert", "-CFLAGS", "-O2 -fcoroutines", "-j", str(_JOBS),
