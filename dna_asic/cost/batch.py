@@ -19,7 +19,7 @@ PORT_FIELDS = ("port_bytes", "memory_latency_cycles")
 ORDER_FIELDS = ("rf_order", "gb_order", "dram_order")
 
 
-LAYER_FIELDS = ("stride", "pad", "h", "w", "k_segments", "pool_window", "has_residual")
+LAYER_FIELDS = ("stride", "pad", "h", "w", "k_segments", "pool_window", "has_residual", "maximum")
 
 
 def layer_kind(layer: LayerShape) -> tuple[bool, bool]:
@@ -117,6 +117,7 @@ class LayerBatch:
     k_segments: Tensor
     pool_window: Tensor
     has_residual: Tensor
+    maximum: Tensor
 
     @classmethod
     def from_shapes(cls, shapes: Sequence[LayerShape]) -> "LayerBatch":

@@ -26,6 +26,8 @@ def check_batch(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch) -> L
     legal = _covered(layer, mapping) & _spatial(chips, mapping) & (mapping.dram[R] == 1) & (mapping.dram[S] == 1)
     legal &= _fits(chips, sizes) & (sizes.gb_tile[P] % layer.pool_window == 0)
     legal &= (sizes.gb_tile[Q] % layer.pool_window == 0) & _aligned(layer, chips.port_bytes, mapping, sizes.gb_tile)
+    whole = (sizes.gb_tile[R] == layer.bound(R)) & (sizes.gb_tile[S] == layer.bound(S))
+    legal &= whole | ~layer.maximum  # a padded kernel would see its neighbours
     return Legality(legal=legal, sizes=sizes)
 
 
@@ -62,7 +64,7 @@ def _aligned(layer, port, mapping, tile):
     split = {d: mapping.dram[d] > 1 for d in (Dim.G, Dim.K, Dim.C)}
     legal = ~(split[C] & (tile[C] % port != 0)) & ~(split[K] & (tile[K] % port != 0))
     if layer.depthwise:
-        return legal & ~(split[G] & (tile[G] % port != 0))
+        return legal & ~(split[G] & (tile[G] % port != 0)) & (tile[K] == 1) & (tile[C] == 1)
     return legal & _grouped(layer, port, mapping, tile, split) if layer.grouped else legal
 
 

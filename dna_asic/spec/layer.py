@@ -91,6 +91,11 @@ class LayerShape:
         return self.g > 1 and not self.depthwise
 
     @property
+    def maximum(self) -> bool:
+        """A PE takes the maximum of its inputs."""
+        return self.op is LayerOp.MAX
+
+    @property
     def macs(self) -> int:
         """Useful multiply-accumulates, padding of tiles not counted."""
         product = 1

@@ -13,7 +13,7 @@ from dna_asic.mapping.optimise import Effort, Mapper, _sample, _smallest, comple
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
 from dna_asic.spec.dims import DIMS, Dim, Level
 from dna_asic.spec.geometry import check_mapping, mapping_faults
-from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.layer import LayerOp, LayerShape
 from dna_asic.technology import load_technology
 
 TECHNOLOGY = load_technology("asic-28nm")
@@ -27,6 +27,7 @@ LAYERS = (
     LayerShape(k=16, c=8, p=9, q=8, r=3, s=3, pad=1, h=9, w=8, pool_window=1),
     LayerShape(k=16, c=8, p=8, q=8, r=3, s=3, pad=1, h=8, w=8, pool_window=2),
     LayerShape(k=112, c=184, p=14, q=14, h=14, w=14),
+    LayerShape(g=16, k=1, c=1, p=4, q=4, r=3, s=3, stride=2, h=9, w=9, op=LayerOp.MAX),
 )
 
 
@@ -82,7 +83,7 @@ def test_legality_equals_mapping_faults(layer):
 def test_map_layer_is_legal_deterministic_and_good():
     effort = Effort(width=96, rounds=5, keep=12)
     for chip in (*chips(3, seed=2), ROW_STATIONARY):
-        for layer in LAYERS[:4]:
+        for layer in (*LAYERS[:4], LAYERS[-1]):
             mapping = map_layer(layer, chip, TECHNOLOGY, effort=effort, seed=1)
             assert mapping == map_layer(layer, chip, TECHNOLOGY, effort=effort, seed=1)
             check_mapping(layer, chip, chip.chunks[0], mapping)
@@ -121,7 +122,7 @@ def test_mapper_wrong_objective():
 
 
 def test_mapper_wrong_chip_too_small():
-    space = GadsSpace.load().pinned(["gb_i_bytes=2048", "gb_w_bytes=4096", "port_bytes=16"])
+    space = GadsSpace.load().pinned(["gb_i_bytes=2048", "gb_w_bytes=8192", "port_bytes=16"])
     chip = space.feasible(torch.Generator().manual_seed(0))[1]
     with pytest.raises(InfeasibleDesign, match="no legal tiling"):
         map_layer(LayerShape(k=16, c=16, p=16, q=16, r=11, s=11, h=26, w=26), chip, TECHNOLOGY,
