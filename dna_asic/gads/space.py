@@ -95,7 +95,8 @@ class GadsSpace:
         for pin in pins:
             label, equals, text = pin.partition("=")
             if not equals or label not in choices:
-                faults.append(f"Pin '{pin}' must be name=value with a name of the space{_hint(label, choices)}")
+                hint = _hint(label, choices) if equals else "."
+                faults.append(f"Pin '{pin}' must be name=value with a name of the space{hint}")
                 continue
             by_text = {str(o): o for o in choices[label].options}
             wanted = text.split("|")
