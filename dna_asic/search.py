@@ -1,9 +1,11 @@
 """`python -m dna_asic.search`: search a network and its accelerator together, then fix, train and quantise them."""
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import pickle
 import sys
 import time
@@ -20,19 +22,19 @@ from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
 from dna_asic.cosearch.training import evaluate, train_network
 from dna_asic.cost import evaluate_design
-from dna_asic.data import load_dataset
-from dna_asic.errors import SpecError
+from dna_asic.data import DatasetSplits, load_dataset
+from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.golden import accuracy
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.networks import NetworkModule, build_network, expand, load_macro
+from dna_asic.networks import Macro, NetworkModule, build_network, expand, load_macro
 from dna_asic.quantize import quantize_input, quantize_network, save_quant
 from dna_asic.report.files import write_atomically, write_json_atomically, write_text_atomically
 from dna_asic.report.tables import cost_table
 from dna_asic.runs import MARKER, RunFolder
 from dna_asic.spec.design import Design, design_to_yaml
 from dna_asic.spec.record import to_plain
-from dna_asic.technology import load_technology
+from dna_asic.technology import Technology, load_technology
 
 ARGUMENTS, CHECKPOINT, WEIGHTS = "arguments.json", "checkpoint.pt", "weights.safetensors"
 NOT_KEPT = ("resume", "quiet", "runs_dir", "name")  # arguments that do not say what is searched
@@ -87,9 +89,10 @@ def search(args: argparse.Namespace) -> None:
     print(f"run {run.path}: accelerator space of {inputs.space.size:.3g} points, network space of "
           f"{inputs.macro.space.size:.3g}", flush=True)
     try:
-        summary = run_search(args, inputs, run)
+        with contextlib.closing(StageBars(args.quiet)) as bars:
+            summary = run_search(args, inputs, run, bars)
     except KeyboardInterrupt:
-        print(f"\ngo on with: python -m dna_asic.search --resume {run.path}", file=sys.stderr)
+        print(f"go on with: python -m dna_asic.search --resume {run.path}", file=sys.stderr)
         raise
     run.finish()
     print(f"\naccuracy on test: float {summary['float_test_accuracy']:.4f}, int8 {summary['int8_test_accuracy']:.4f}")
@@ -115,26 +118,40 @@ def reopen(args: argparse.Namespace) -> tuple[RunFolder, argparse.Namespace]:
 class Inputs:
     """What the arguments name, loaded and checked before anything is written."""
 
-    technology: object
-    splits: object
-    macro: object
+    technology: Technology
+    splits: DatasetSplits
+    macro: Macro
     space: GadsSpace
 
 
 def load_inputs(args: argparse.Namespace) -> Inputs:
     """Load every file that the arguments name; raises SpecError or DataError before the run folder exists."""
-    limits = {"warmup_epochs": 0, "epochs": 1, "train_epochs": 1, "das_steps": 1, "seed": 0, "hw_weight": 0,
-              "image_size": 1}
-    faults = [f"--{name.replace('_', '-')} must be at least {least}, not {getattr(args, name)}."
-              for name, least in limits.items() if getattr(args, name) is not None and not getattr(args, name) >= least]
+    ranges = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
+              "das_steps": (1, math.inf), "image_size": (1, math.inf), "hw_weight": (0, math.inf),
+              "seed": (0, 2**63 - 1)}
+    faults = [f"--{name.replace('_', '-')} must be in {least}..{most}, not {getattr(args, name)}."
+              for name, (least, most) in ranges.items()
+              if getattr(args, name) is not None and not least <= getattr(args, name) <= most]
     if faults:
         raise SpecError("\n".join(faults))
     technology = load_technology(args.target)
     space = GadsSpace.load(args.space).pinned(args.pins)
     macro = load_macro(args.macro or ("digits" if args.dataset == "digits" else "cifar10"))
     splits = load_dataset(args.dataset, args.seed, image_size=args.image_size)
-    return Inputs(technology=technology, splits=splits, space=space,
-                  macro=macro.fitted(splits.input_shape, splits.num_classes))
+    macro = macro.fitted(splits.input_shape, splits.num_classes)
+    require_chip(space, technology, macro, args.seed)
+    return Inputs(technology=technology, splits=splits, space=space, macro=macro)
+
+
+def require_chip(space: GadsSpace, technology: Technology, macro: Macro, seed: int) -> None:
+    """Raise InfeasibleDesign when samples of the space do not run the macro's first network: now, not in an hour."""
+    search = AcceleratorSearch(space, technology, seed)
+    network = expand(macro, [macro.options(place)[0] for place in macro.places])
+    for _ in range(JointSettings.das_steps):
+        if math.isfinite(search.step(network).best_cost):
+            return
+    raise InfeasibleDesign(f"Space '{space.name}': no sampled chip could run network '{macro.name}'; enlarge its "
+                           f"buffers or unpin entries.")
 
 
 class StageBars:
@@ -160,11 +177,12 @@ class StageBars:
         """End the bar of the present stage."""
         if self.bar is not None:
             self.bar.close()
+            self.bar = None
 
 
-def run_search(args, inputs: Inputs, run: RunFolder) -> dict:
+def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
     """Joint search, training, quantisation, final accelerator; writes the records, returns the summary."""
-    started, bars = time.monotonic(), StageBars(args.quiet)
+    started = time.monotonic()
     joint, earlier_s = joint_search(args, inputs, run, bars)
     choices = joint.network.derive()
     module = train_derived(args, inputs, run, joint, bars)

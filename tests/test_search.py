@@ -13,13 +13,14 @@ import yaml
 
 from dna_asic import search as command
 from dna_asic.errors import SpecError
+from dna_asic.gads.space import FOLDER
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.networks import load_macro
 from dna_asic.quantize.files import load_quant
 from dna_asic.runs import RunFolder
 from dna_asic.spec.design import design_from_yaml
 from dna_asic.spec.geometry import check_mapping
-from dna_asic.spec.record import to_plain
+from dna_asic.spec.record import load_yaml, to_plain
 
 PINS = ["gb_w_bytes=32768", "gb_i_bytes=16384", "gb_o_bytes=16384", "n_w=8", "n_i=8", "n_o=4", "rf_w_words=9",
         "rf_i_words=9", "rf_order=S R C Q P K G", "gb_order=S R C K Q P G", "dram_order=C Q P K G", "pe_cols=8"]
@@ -112,8 +113,8 @@ def test_search_resumes_to_the_same_design(whole, arguments, tmp_path, monkeypat
     (["--space", "edge"], "Space must be one of default"),
     (["--set", "pe_row=4"], "did you mean 'pe_rows'"),
     (["--set", "pe_rows=5"], "pe_rows must be one of .*not '5'"),
-    (["--epochs", "0", "--seed", "-1"], "(?s)--epochs must be at least 1, not 0.*--seed must be at least 0, not -1"),
-    (["--hw-weight", "nan"], "--hw-weight must be at least 0, not nan"),
+    (["--epochs", "0", "--seed", "-1"], "(?s)--epochs must be in 1..inf, not 0.*--seed must be in 0..922.*not -1"),
+    (["--hw-weight", "nan"], "--hw-weight must be in 0..inf, not nan"),
     (["--name", "../x"], "Run name must be a plain folder name"),
 ])
 def test_search_wrong_argument(arguments, tmp_path, capsys, wrong, message):
@@ -121,6 +122,16 @@ def test_search_wrong_argument(arguments, tmp_path, capsys, wrong, message):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and re.search(message, error), error
     assert not list(tmp_path.iterdir())
+
+
+def test_search_wrong_space_whose_buffers_hold_no_tile(tmp_path, capsys):
+    plain = load_yaml(FOLDER / "default.yaml")
+    plain["entries"] |= {"gb_w_bytes": [1024], "gb_i_bytes": [1024], "gb_o_bytes": [1024], "port_bytes": [64]}
+    space = tmp_path / "tight.yaml"
+    space.write_text(yaml.safe_dump(plain))
+    assert command.main(["--space", str(space), "--runs-dir", str(tmp_path / "runs"), "--quiet"]) == 2
+    assert "no sampled chip could run network 'digits'; enlarge its buffers" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_search_wrong_resume_of_a_whole_run(whole, capsys):
