@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Module, ResetInserter, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,19 +29,20 @@ _TO_BUS = {"read": {name: name for name in ("ask", "address", "beats_last", "tak
 _FROM_BUS = {"read": {name: name for name in ("ready", "valid", "data")}, "store": {"ready": "put_ready"}}
 
 
-def _accelerator(name, *, port, rows, cols, pair, reduction, widths, rf_words):
+def _accelerator(name, *, port, rows, cols, pair, reduction, widths, rf_words,
+                 buffers=(2048, 2048, 2048)):
     chunk = ChunkConfig(
         pe_rows=rows, pe_cols=cols, row_dim=pair[0], col_dim=pair[1], reduction=reduction,
         **dict(zip(("n_w", "n_i", "n_o", "n_pp"), widths)),
         **dict(zip(("rf_w_words", "rf_i_words", "rf_o_words"), rf_words)),
-        gb_w_bytes=1024, gb_i_bytes=2048, gb_o_bytes=2048, rf_order=(S, C, Q, R, K, P, G),
+        gb_w_bytes=buffers[0], gb_i_bytes=buffers[1], gb_o_bytes=buffers[2], rf_order=(S, C, Q, R, K, P, G),
         gb_order=(Q, C, K, S, P, R, G), dram_order=(C, K, P, Q, G))
     return AcceleratorConfig(name=name, chunks=(chunk,), port_bytes=port, memory_latency_cycles=8, clk_period_ns=1.0)
 
 
 # Two PEs that join nothing; each dataflow with each reduction that it has.
 PAIR = _accelerator("pair", port=8, rows=2, cols=1, pair=(K, C), reduction=Reduction.TREE, widths=(1, 1, 1, 1),
-                    rf_words=(3, 5, 4))
+                    rf_words=(3, 5, 4), buffers=(16384, 8192, 2048))
 ARRAYS = {
     "tree": _accelerator("tree", port=8, rows=2, cols=3, pair=(K, C), reduction=Reduction.TREE,
                          widths=(1, 1, 2, 4), rf_words=(8, 16, 8)),
@@ -74,7 +75,8 @@ class Dma(wiring.Component):
 
     A bus model samples and drives at the rising edge of `bus_clk`, when the block has settled and before `clk` rises;
     what it drives reaches the block at `clk`. So model and block see a handshake in the same cycle.
-    read_error, store_error: strobes of the buses. discard, read_quiet, store_quiet: as the buses'.
+    read_error, store_error: strobes of the buses. read_quiet, store_quiet: as the buses'. abort: the engines are in
+    reset, the buses discard.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -84,7 +86,7 @@ class Dma(wiring.Component):
                  for name, member in engine.signature.members.items() if name not in _FROM_BUS[x].values()}
         ports |= {f"{x}_{name}": Out(1) for x in _FROM_BUS for name in ("quiet", "error")}
         ports |= {name: member for name, member in axi_ports(self.port).items() if name.startswith("m_axi")}
-        super().__init__(ports | {"discard": In(1), "bus_clk": In(1)})
+        super().__init__(ports | {"abort": In(1), "bus_clk": In(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -92,8 +94,8 @@ class Dma(wiring.Component):
                      for name, value in burst_constants(self.port).items()]
         for x, bus in (("read", ReadBus(self.port)), ("store", WriteBus(self.port))):
             engine = self.engines[x]
-            m.submodules[x], m.submodules[f"{x}_bus"] = engine, bus
-            m.d.comb += [bus.discard.eq(self.discard), *(getattr(bus, b).eq(getattr(engine, e))
+            m.submodules[x], m.submodules[f"{x}_bus"] = ResetInserter(self.abort)(engine), bus
+            m.d.comb += [bus.discard.eq(self.abort), *(getattr(bus, b).eq(getattr(engine, e))
                                                          for b, e in _TO_BUS[x].items()),
                          *(getattr(engine, e).eq(getattr(bus, b)) for b, e in _FROM_BUS[x].items()),
                          *(getattr(self, f"{x}_{name}").eq(getattr(bus, name)) for name in ("quiet", "error"))]
