@@ -29,12 +29,12 @@ from dna_asic.spec.record import to_plain
 from dna_asic.spec.report import CostReport
 from dna_asic.technology import load_technology
 from flows.openroad.activity import read_activity
-from rtl_gen.emit import emit_run
+from rtl_gen.emit import TOP, emit_run
 from sim.all_kinds import all_kinds
 from sim.chip import ChipRun, run_chip
 from sim.four_layers import four_layers
 from sim.integers import random_images
-from sim.runner import SIMULATORS
+from sim.runner import SIMULATORS, WAIVERS, lint
 
 FIXED = {"all-kinds": all_kinds, "four-layers": four_layers}
 NETWORKS = ("searched", *FIXED)
@@ -104,6 +104,8 @@ def simulate(args: argparse.Namespace) -> None:
         raise SpecError(f"--images must be at least 1, not {args.images}.")
     run = RunFolder.open(args.run)
     design, program, verilog = emit_run(run)
+    lint(verilog, TOP)
+    print(f"lint: {verilog} is clean under verilator -Wall with the waivers of {WAIVERS.name}", flush=True)
     folder = run.stage("sim")
     (folder / "report.json").unlink(missing_ok=True)
     for name in ("all-kinds", "searched") if args.network == "all" else (args.network,):
@@ -128,7 +130,7 @@ def simulate(args: argparse.Namespace) -> None:
                 "mean_error_pct": verdict.mean_error_pct, "counters": runs[0].counters,
                 "layer_cycles": {row[0]: row[3] for row in verdict.rows}})
             if waves:
-                keep_activity(folder / name / "activity.vcd", folder / "activity.json")
+                keep_activity(folder / name / "activity.vcd", folder / "activity.json", round(verdict.cycles_rtl))
         print(verdict.line("sim" if name == args.network or name == "searched" else name), flush=True)
 
 
@@ -162,11 +164,11 @@ def _workload(name, design, quant, program, images, mappings: dict[str, Mapping]
 
 def run_workload(workload: Workload, accelerator: AcceleratorConfig, verilog: Path, folder: Path, simulator: str,
                  stall_seed: int = 0, waves: bool = False) -> list[ChipRun]:
-    """Run all images on the Verilog; with `waves` those of the first are kept in `folder`/activity.vcd."""
+    """Run all images on the Verilog; with `waves` those of the last go to `folder`/activity.vcd."""
     program = workload.program
     return run_chip(verilog, program, accelerator, [program.input.pack(x) for x in workload.images],
                     work=folder, build_root=folder.parent / "build", simulator=simulator, stall_seed=stall_seed,
-                    waves=waves, record=(0,) if waves and workload.name == "searched" else (),
+                    waves=waves, record=len(workload.images) - 1 if waves and workload.name == "searched" else None,
                     limit_cycles=HANG_FACTOR * workload.report.latency_cycles + 100_000)
 
 
@@ -226,9 +228,9 @@ def label_line(workload: Workload, runs: list[ChipRun]) -> str:
     return f"labels: {len(got)} equal to golden, {int((got == workload.labels).sum())} of them right"
 
 
-def keep_activity(waves: Path, record: Path) -> None:
-    """Toggles per module instance from the waves, for `make synth`; the waves themselves are not kept."""
-    write_json_atomically(record, to_plain(read_activity(waves)))
+def keep_activity(waves: Path, record: Path, cycles: int) -> None:
+    """Toggles per module instance in the first `cycles` of the waves, for `make synth`; the waves are not kept."""
+    write_json_atomically(record, to_plain(read_activity(waves, cycles=cycles)))
     waves.unlink()
 
 

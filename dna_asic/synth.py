@@ -28,10 +28,12 @@ class Energy:
     """Energy of one inference in J, part by part; `latency_cycles` is what turned power into energy.
 
     logic: power of the synthesised cells (leakage included) x latency. sram: accesses x energy of the technology file.
-    sram_leakage: leakage of the macros x latency. dram: bytes x energy of the technology file.
+    sram_leakage: leakage of the macros x latency. dram: bytes x energy of the technology file. simulated: the cycles
+    are those of the Verilog, else the model's.
     """
 
-    latency_cycles: int
+    latency_cycles: float
+    simulated: bool
     latency_s: float
     logic_j: float
     sram_j: float
@@ -79,7 +81,7 @@ def synth(args: argparse.Namespace) -> None:
         rtl=rtl, out=run.stage("synth"), clk_period_ns=clk_period_ns, target_nm=technology.node_nm,
         macro_of=lambda words, bits: macro(technology, words, bits), waves=waves, platform=args.platform,
         progress=(lambda line: None) if args.quiet else (lambda line: print(line, file=sys.stderr, flush=True)))
-    energy = inference_energy(record, report, technology)
+    energy = inference_energy(record, report, technology, simulated_cycles(run))
     text = summary_text(record, energy, report)
     write_text_atomically(run.path / "synth" / "synth.txt", text + "\n")
     write_json_atomically(run.path / "synth" / "synth.json", synth_record(record, energy))
@@ -104,11 +106,20 @@ def macro(technology: Technology, words: int, bits: int) -> Macro:
                  access_ns=technology.sram_access_ns(words, bits), leakage_mw=technology.leakage_mw(area))
 
 
-def inference_energy(record: SynthRecord, report: CostReport, technology: Technology) -> Energy:
-    """Energy of one inference of the synthesised chip; cycles and accesses are the cost model's."""
-    latency_s = report.latency_cycles * record.clk_period_ns * 1e-9
+def simulated_cycles(run: RunFolder) -> float | None:
+    """Cycles of one image in the simulated Verilog; None before `make sim`."""
+    path = run.path / "sim" / "report.json"
+    return json.loads(path.read_text(encoding="utf-8"))["cycles_rtl"] if path.is_file() else None
+
+
+def inference_energy(record: SynthRecord, report: CostReport, technology: Technology,
+                     simulated: float | None = None) -> Energy:
+    """Energy of one inference of the synthesised chip; accesses, and cycles if not simulated, are the cost model's."""
+    cycles = report.latency_cycles if simulated is None else simulated
+    latency_s = cycles * record.clk_period_ns * 1e-9
     return Energy(
-        latency_cycles=report.latency_cycles, latency_s=latency_s, logic_j=record.power_mw * 1e-3 * latency_s,
+        latency_cycles=cycles, simulated=simulated is not None, latency_s=latency_s,
+        logic_j=record.power_mw * 1e-3 * latency_s,
         sram_j=report.energy_pj_by_level["gb"] * 1e-12,
         sram_leakage_j=technology.leakage_mw(record.area_um2_by_block["sram"]) * 1e-3 * latency_s,
         dram_j=report.energy_pj_by_level["dram"] * 1e-12)
@@ -120,7 +131,7 @@ def synth_record(record: SynthRecord, energy: Energy) -> dict:
         **to_plain(record), "area_mm2": record.area_mm2, "power_mw": record.power_mw,
         "energy": {**to_plain(energy), "energy_j": energy.total_j, "edp_js": energy.edp_js,
                    "origin": {"logic_j": "synthesis", "sram_j": "model", "sram_leakage_j": "model", "dram_j": "model",
-                              "latency_cycles": "model"}},
+                              "latency_cycles": "simulation" if energy.simulated else "model"}},
     }
 
 
@@ -160,9 +171,10 @@ def comparison(record: SynthRecord, energy: Energy, report: CostReport) -> list[
     leakage_uj = energy.sram_leakage_j * 1e6
     rows = [
         ("area", "mm2", record.area_mm2, "synthesis + macro table", report.area_mm2),
-        ("of which memories (model: global buffer)", "mm2", record.area_um2_by_block["sram"] * 1e-6, "macro table",
-         report.area_um2_by_block["gb"] * 1e-6),
-        ("latency", "ms", energy.latency_s * 1e3, "model cycles x clock", report.latency_s * 1e3),
+        ("of which memories", "mm2", record.area_um2_by_block["sram"] * 1e-6, "macro table",
+         (report.area_um2_by_block["gb"] + report.area_um2_by_block["parameters"]) * 1e-6),
+        ("latency", "ms", energy.latency_s * 1e3, f"{'simulated' if energy.simulated else 'model'} cycles x clock",
+         report.latency_s * 1e3),
         ("energy of logic", "uJ", energy.logic_j * 1e6, "synthesis", logic_pj * 1e-6),
         ("energy of SRAM accesses", "uJ", energy.sram_j * 1e6, "model", by_level["gb"] * 1e-6),
         ("leakage (synthesis: SRAM only)", "uJ", leakage_uj, "model", by_level.get("leakage", 0.0) * 1e-6),

@@ -1,8 +1,9 @@
 """cocotb bench of tb_chip: runs the images of a job one after another, and keeps what the chip left in memory.
 
-The job (JSON, its path in DNA_ASIC_JOB): program, length, runs (input and output address each), dump (first and last
-memory word), counters (names), timeout_cycles, stall_seed, record (runs whose waves are written). The bench writes
-memory-<run>.hex and, after every run, results.json: per run status, error, counters.
+The job (JSON, its path in DNA_ASIC_JOB): program, length, timeout_cycles (register values), runs (input and output
+address each), dump (first and last memory word), stall_seed, limit_cycles (give up a run after so many), record (the
+run from which on waves are written, or null). The bench writes memory-<run>.hex and, after every run, results.json:
+per run whether it ended, error, counters.
 """
 
 import json
@@ -74,14 +75,13 @@ async def run_images(dut):
     for n, run in enumerate(job["runs"]):
         await lite.write(REGISTERS["input"], run["input"])
         await lite.write(REGISTERS["output"], run["output"])
-        dut.record.value = int(n in job["record"])
+        dut.record.value = int(n == job["record"])
         await lite.write(REGISTERS["control"], 1)
         await First(RisingEdge(dut.irq), Timer(job["limit_cycles"], "ns"))
         ended = int(dut.irq.value)
         error = await lite.read(REGISTERS["error"])
         results.append({"ended": bool(ended), "error": names.get(error, "none") if error else "none",
                         "counters": await counters(lite), "wrong_last": int(dut.wrong_last.value)})
-        dut.record.value = 0
         dut.dump.value = 1
         await Timer(1, "ns")
         dut.dump.value = 0

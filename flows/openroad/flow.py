@@ -89,6 +89,7 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, target_nm: int, macr
     macro_of(words, bits) prices a memory at the target node; its access time is taken to the library's node in
     proportion to the nodes. waves: a VCD (or activity JSON) of the simulation. Raises SpecError, ToolError.
     """
+    rtl, out = rtl.resolve(), out.resolve()  # each tool runs in a folder of its own
     text = rtl.read_text()
     top = top_module(text)
     library = find_library(platform, target_nm)
