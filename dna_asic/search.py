@@ -227,10 +227,10 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     if path.exists():
         try:
             saved = torch.load(path, weights_only=True)
-        except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            joint.load_state_dict(saved["joint"])
+            earlier_s = saved["seconds"]
+        except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise SpecError(f"Checkpoint '{path}' cannot be read: {error}; remove it to search anew.") from error
-        joint.load_state_dict(saved["joint"])
-        earlier_s = saved["seconds"]
     steps = -(-len(inputs.splits.train.labels) // settings.batch)
     done = itertools.count(joint.epoch * steps + 1)
     while joint.epoch < joint.epochs:
