@@ -64,6 +64,10 @@ class Bench:
         """An output as an unsigned integer; raises ValueError when a bit is unknown."""
         return int(getattr(self.dut, name).value)
 
+    def bits(self, name: str) -> str:
+        """An output as binary digits, highest first, unknown ones among them."""
+        return str(getattr(self.dut, name).value)
+
     def get_signed(self, name: str) -> int:
         """An output as a signed integer."""
         value, bits = self.get(name), len(getattr(self.dut, name))
