@@ -145,8 +145,17 @@ def input_beats(s: Schedule) -> Tensor:
     repeats = s.dram.tiles(I) // distinct
     rows = overlap(dram[Dim.P], s.geometry.gb_tile[Dim.P] * layer.stride, s.geometry.i_tile[0], layer.pad, layer.h)
     cols = overlap(dram[Dim.Q], s.geometry.gb_tile[Dim.Q] * layer.stride, s.geometry.i_tile[1], layer.pad, layer.w)
-    return repeats * rows * cols * channel_blocks(layer.bound(Dim.G), layer.bound(Dim.C), layer.depthwise,
-                                                  s.chips.port_bytes)
+    return repeats * rows * cols * _input_blocks(s)
+
+
+def _input_blocks(s: Schedule) -> Tensor:
+    """Blocks inside the tensor over all tiles along G and C. A tile with more channels than its groups have reads on
+    into the next group, and C tiles follow one another, so one extent a G tile says it all.
+    """
+    layer, dram, tile = s.layer, s.mapping.dram, s.geometry.i_tile[2]
+    total = channel_blocks(layer.bound(Dim.G), layer.bound(Dim.C), layer.depthwise, s.chips.port_bytes)
+    group = tile if layer.depthwise else s.geometry.gb_tile[Dim.G] * ceil_div(layer.bound(Dim.C), s.chips.port_bytes)
+    return overlap(dram[Dim.G], group, dram[Dim.C] * tile, torch.zeros_like(total), total)
 
 
 def channel_blocks(groups: Tensor, channels: Tensor, depthwise: bool, port_bytes: Tensor) -> Tensor:
