@@ -1,7 +1,7 @@
 """Chunk cores (PE array, NoC, buffers, sequencer) of every dataflow; against the O buffers that a job foresees.
 
-The job (JSON, its path in DNA_ASIC_JOB): per core a list of tiles {kind, instruction (hex), runs: [{w, i (hex, images of
-the halves)}], words: {address: psum after all runs}}. Runs after the first add to the psums of those before.
+The job (JSON, its path in DNA_ASIC_JOB): per core a list of tiles {kind, instruction (hex), runs: [{w, i (hex, images
+of the halves)}], words: {address: psum after all runs}}. Runs after the first add to the psums of those before.
 """
 
 import json

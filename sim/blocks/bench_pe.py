@@ -1,4 +1,4 @@
-"""The first PE of two, with its accumulator: register files, operands, product, psum, drain; against lists of Python integers."""
+"""The first PE of two, with its accumulator, from captures to the drain; against lists of Python integers."""
 
 import cocotb
 

@@ -153,8 +153,8 @@ class Sequencer:
 
     def __init__(self, bench, rng):
         self.bench, self.rng, self.halves = bench, rng, dict.fromkeys("wio", 0)
-        self.bits = {f"{x}_{kind}": bits for kind, widths in
-                     (("tile", bench.block.tile_bits), ("address", bench.block.word_bits)) for x, bits in widths.items()}
+        kinds = {"tile": bench.block.tile_bits, "address": bench.block.word_bits}
+        self.bits = {f"{x}_{kind}": bits for kind, widths in kinds.items() for x, bits in widths.items()}
 
     def draw(self) -> tuple[Schedule, dict]:
         """A random schedule and its inputs."""

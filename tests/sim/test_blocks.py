@@ -23,7 +23,7 @@ SHAPES = {  # sizes that divide neither the arrays nor the port
     "dense": conv_shape(4, 3, k=3, c=5, kernel=3, pad=1),
     "stride 2": conv_shape(5, 6, k=3, c=2, kernel=(3, 2), pad=1, stride=2),
     "stride 3": conv_shape(8, 7, k=2, c=3, kernel=2, stride=3),
-    "grouped": conv_shape(4, 3, g=2, k=3, c=2, kernel=2, pad=1),
+    "grouped": conv_shape(3, 3, g=2, k=3, c=2, kernel=2, pad=1),
     "depthwise": conv_shape(3, 5, g=9, k=1, c=1, kernel=3, pad=1, stride=2),
     "maximum": conv_shape(5, 6, g=5, k=1, c=1, kernel=2, stride=2, op=LayerOp.MAX),
     "whole map": conv_shape(2, 3, k=7, c=3, kernel=(2, 3)),
