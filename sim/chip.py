@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dna_asic.errors import VerificationError
 from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.instruction import BASE_OUTPUT, BASE_PROGRAM
 from dna_asic.spec.program import Program
@@ -61,6 +62,8 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, im
     ends = [int(line) for line in (work / "layers.txt").read_text().split()]
     runs, at = [], 0
     for n, result in enumerate(results):
+        if result["wrong_last"]:
+            raise VerificationError(f"Image {n}: a write burst was longer or shorter than its address said.")
         layers = result["counters"]["layer"]
         data = _read_hex(work / f"memory-{n:04}.hex")
         runs.append(ChipRun(ended=result["ended"], error=result["error"], counters=result["counters"],
