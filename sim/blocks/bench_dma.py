@@ -290,7 +290,7 @@ async def moves_whole_tiles(dut):
     dma = await Dma.start(dut, "dma")
     for channel in (None, *_CHANNELS):
         dma.stalls = {name: 0.8 if name == channel else 0.2 if channel else 0.0 for name in _CHANNELS}
-        for _ in range(3):
+        for _ in range(5):
             await dma.run()
     assert dma.counts["read_error"] == dma.counts["store_error"] == 0
 
@@ -324,7 +324,7 @@ async def reports_errors_of_the_bus(dut):
     dma = await Dma.start(dut, "dma errors")
     dma.stalls = dict.fromkeys(_CHANNELS, 0.3)
     dma.ram.faulty = range(_READ.start, _WRITE.stop)
-    for _ in range(3):
+    for _ in range(6):
         _, store = await dma.run(faulty=True)
         assert dma.ram.data == store.before
     assert dma.counts["read_error"] == dma.counts["taken"] > 0

@@ -51,11 +51,14 @@ def draw_scale(rng, shift) -> tuple[int, int, int]:
 
 
 def draw_layer(rng) -> dict[str, int]:
-    """Values that a layer holds still: residual scale and clamps."""
+    """Values that a layer holds still: residual scale, half of the time one that makes ties, and clamps."""
     low, high = rng.choice(((-128, 127), (0, 127), (0, 96), (-5, -5), (-128, -100)))
     shift = rng.choice((0, 1, 20, rng.randrange(_SHIFTS), _SHIFTS - 1))
-    return {"res_multiplier": rng.choice((*_MULTIPLIERS, rng.randrange(1 << MULTIPLIER_BITS), 1 << 20)),
-            "res_shift": shift, "clamp_lo": low, "clamp_hi": high}
+    multiplier = rng.choice((*_MULTIPLIERS, rng.randrange(1 << MULTIPLIER_BITS), 1 << 20))
+    if rng.random() < 0.5:
+        shift = rng.randrange(1, MULTIPLIER_BITS - 1)
+        multiplier = rng.choice((1, 3)) << shift - 1
+    return {"res_multiplier": multiplier, "res_shift": shift, "clamp_lo": low, "clamp_hi": high}
 
 
 def signed_inputs(values: dict[str, int], widths: dict[str, int]) -> dict[str, int]:
@@ -111,7 +114,10 @@ class Tile:
                           for _ in range(self.blocks * rows * columns)]
 
     def _channel(self):
-        """(typical acc, bias, multiplier, shift)."""
+        """(typical acc, bias, multiplier, shift); half of the channels scale by one, so that ties are averaged."""
+        if self.rng.random() < 0.5:
+            shift = self.rng.randrange(MULTIPLIER_BITS)
+            return self.rng.randint(-140, 140), self.rng.randint(-3, 3), 1 << shift, shift
         shift = self.rng.randrange(_SHIFTS)
         return *draw_scale(self.rng, shift), shift
 
@@ -228,7 +234,7 @@ async def stores_tiles(dut):
     bench, rng = await Bench.start(dut, "postprocess"), seeded("postprocess")
     store = Store(bench, rng)
     for stall in (0, 0.3, 0.8):
-        for kind in ("plain", "residual", "average", "maximum") * 3:
+        for kind in ("plain", "residual", "average", "maximum") * 5:
             await store.run(Tile(rng, store.post, kind), stall=stall)
 
 

@@ -12,6 +12,7 @@ from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_mapping
 from dna_asic.mapping.simulate import _Layer, load_memory
+from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerOp, LayerSpec, NetworkSpec
 from sim.blocks.blocks import ARRAYS, BLOCKS, block_verilog, make_block, run_block
 from sim.integers import conv_shape, random_images, random_quant
@@ -60,7 +61,8 @@ def make_tile(kind, config, rng):
     (_, physical), = hardware_shapes(network, config.port_bytes)
     mappings = (random_mapping(physical, config, config.chunks[0], rng) for _ in range(3000))
     whole = itertools.islice((m for m in mappings if max(m.dram) == 1), 12)
-    mapping = min(whole, key=lambda m: np.prod(m.rf) * np.prod(m.gb))  # a short run
+    # several groups in a register file where the layer allows; then a short run
+    mapping = min(whole, key=lambda m: (-m.rf[Dim.G] * physical.depthwise, np.prod(m.rf) * np.prod(m.gb)))
     print(config.name, kind, mapping)
     program = compile_program(config, quant, {"layer": mapping})
     psums, runs = np.zeros(config.chunks[0].gb_o_bytes // 8, np.int64), []
