@@ -19,7 +19,7 @@ from flows.openroad.flow import SynthRecord, run_flow
 from flows.openroad.macros import Macro
 from flows.openroad.platforms import NAMES
 
-LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess")  # levels of the cost model that are cells, not macros or DRAM
+LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess", "clock")  # of the cost model: cells, not macros or DRAM
 WAVES = ("sim/activity.json", "sim/activity.vcd")
 
 

@@ -1,7 +1,8 @@
 """Energy per event and area per block of a chip: what the technology's coefficients make of a configuration.
 
 Gate counts named here are structural (how many gates or flip-flops the generated hardware has); everything
-physical comes from the technology file. Wires between blocks and the clock tree are not in it.
+physical comes from the technology file. The clock of every register runs always: the hardware has no clock gates.
+Wires between blocks and the buffers of the clock tree are not in it.
 """
 
 import math
@@ -15,7 +16,9 @@ from dna_asic.spec.quant import MULTIPLIER_BITS
 from dna_asic.technology import Technology
 
 WORD_BITS = {Operand.W: 8, Operand.I: 8, Operand.O: 32}
-PE_REGISTER_BITS = 8 + 8 + 16 + 32  # two operands, product, accumulator: clocked at every MAC
+PE_REGISTER_BITS = 8 + 8 + 16 + 32  # two operands, product, accumulator
+LANE_REGISTER_BITS = 48 * STORE_CYCLES  # of a post-processing lane
+CONTROL_REGISTER_BITS = 4000  # nests, walks, counters, bus: as counted in a synthesised chip, instruction apart
 FULL_ADDER_GATES = 6
 MUX_GATES_PER_BIT = 2  # read multiplexer of a register file, load enable
 NEST_GATES_PER_BIT = 6  # odometer: compare, increment, select; address: add
@@ -26,14 +29,13 @@ EVENTS = ("macs", "postprocess", *(f"{kind}.{x.name}" for kind in (
     "rf_reads", "rf_writes", "noc", "gb_reads", "gb_writes", "dram_reads", "dram_writes") for x in Operand))
 LEVEL_OF = {"macs": "mac", "postprocess": "postprocess", "rf_reads": "rf", "rf_writes": "rf", "noc": "noc",
             "gb_reads": "gb", "gb_writes": "gb", "dram_reads": "dram", "dram_writes": "dram"}
-LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "leakage")
+LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "clock", "leakage")
 
 
 def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology) -> dict[str, float]:
     """pJ of one event of each kind of EVENTS; an event is what `Counts` counts (DRAM: a byte)."""
     chunk = accelerator.chunks[0]
-    table = {"macs": technology["mac_pj"] + PE_REGISTER_BITS * technology["ff_write_pj"],
-             "postprocess": technology["postprocess_pj"]}
+    table = {"macs": technology["mac_pj"], "postprocess": technology["postprocess_pj"]}
     wire_pj_per_bit = technology["noc_pj_per_bit_mm"] * array_span_mm(accelerator, technology)
     dram_pj = 8 * technology["dram_pj_per_bit"]
     for x, words in _rf_words(chunk).items():
@@ -45,6 +47,20 @@ def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology) ->
         table |= {f"gb_reads.{x.name}": WORD_BITS[x] / bits * technology.sram_read_pj(depth, bits),
                   f"gb_writes.{x.name}": WORD_BITS[x] / bits * technology.sram_write_pj(depth, bits)}
     return table
+
+
+def idle_pj_per_cycle(accelerator: AcceleratorConfig, technology: Technology) -> dict[str, float]:
+    """What a cycle costs whatever happens in it: the clock of all registers, and leakage."""
+    leakage_mw = technology.leakage_mw(sum(area_um2(accelerator, technology).values()))
+    return {"clock": register_bits(accelerator) * technology["ff_write_pj"],
+            "leakage": leakage_mw * accelerator.clk_period_ns}
+
+
+def register_bits(accelerator: AcceleratorConfig) -> int:
+    """Flip-flops of the chip."""
+    chunk = accelerator.chunks[0]
+    return (_rf_bits(chunk) + chunk.pes * PE_REGISTER_BITS + 16 * _joins(chunk) + chunk.n_pp * LANE_REGISTER_BITS
+            + 8 * INSTRUCTION_BYTES + CONTROL_REGISTER_BITS)
 
 
 def buffer_macros(accelerator: AcceleratorConfig, operand: Operand) -> tuple[int, int, int]:
@@ -76,8 +92,7 @@ def area_um2(accelerator: AcceleratorConfig, technology: Technology) -> dict[str
     macros = [buffer_macros(accelerator, x) for x in Operand]
     return {
         "pe_array": _pe_array_um2(chunk, technology),
-        "rf": sum(2 * words * WORD_BITS[x] * _sets(chunk, x) for x, words in _rf_words(chunk).items())
-        * _register(technology, MUX_GATES_PER_BIT),
+        "rf": _rf_bits(chunk) * _register(technology, MUX_GATES_PER_BIT),
         "gb": sum(n * technology.sram_area_um2(words, bits) for n, words, bits in macros),
         "noc": (2 * (8 * chunk.n_w + 8 * chunk.n_i + 32 * chunk.n_o)) * _register(technology, MUX_GATES_PER_BIT)
         + _fields(("wf_", "if_", "od_")) * _register(technology, NEST_GATES_PER_BIT),
@@ -92,6 +107,15 @@ def area_um2(accelerator: AcceleratorConfig, technology: Technology) -> dict[str
 
 def _rf_words(chunk):
     return {Operand.W: chunk.rf_w_words, Operand.I: chunk.rf_i_words, Operand.O: chunk.rf_o_words}
+
+
+def _rf_bits(chunk):
+    return sum(2 * words * WORD_BITS[x] * _sets(chunk, x) for x, words in _rf_words(chunk).items())
+
+
+def _joins(chunk):
+    """Adders that join psums of PEs."""
+    return chunk.pes - chunk.pes // reduction_extent(chunk)
 
 
 def _sets(chunk, operand):
@@ -112,12 +136,11 @@ def _fields(prefixes):
 
 def _pe_array_um2(chunk, technology):
     adder = 32 * FULL_ADDER_GATES * technology["gate_area_um2"]
-    joins = chunk.pes - chunk.pes // reduction_extent(chunk)
     pe = technology["mac_area_um2"] + PE_REGISTER_BITS * _register(technology, MUX_GATES_PER_BIT)
-    return chunk.pes * pe + joins * (adder + 32 * technology["ff_area_um2"] / 2)
+    return chunk.pes * pe + _joins(chunk) * (adder + 32 * technology["ff_area_um2"] / 2)
 
 
 def _postprocess_um2(chunk, technology):
     multiplier = 32 * MULTIPLIER_BITS * FULL_ADDER_GATES * technology["gate_area_um2"]
-    lane = 2 * multiplier + STORE_CYCLES * 48 * technology["ff_area_um2"]  # own product and the residual's
+    lane = 2 * multiplier + LANE_REGISTER_BITS * technology["ff_area_um2"]  # own product and the residual's
     return chunk.n_pp * lane

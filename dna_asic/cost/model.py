@@ -10,7 +10,7 @@ from torch import Tensor
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, Nest
 from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
 from dna_asic.cost.counts import Schedule, count
-from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, area_um2, event_energies_pj
+from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, area_um2, event_energies_pj, idle_pj_per_cycle
 from dna_asic.errors import SpecError
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.dims import Operand
@@ -34,11 +34,11 @@ W, I, O = Operand  # noqa: E741
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """Energy tables of a batch of chips. event_pj: float64 [N, len(EVENTS)]; area_mm2, leakage_mw: [N]."""
+    """Energy tables of a batch of chips. event_pj: float64 [N, len(EVENTS)]; area_mm2, idle_pj (a cycle): [N]."""
 
     event_pj: Tensor
     area_mm2: Tensor
-    leakage_mw: Tensor
+    idle_pj: Tensor
 
     @classmethod
     def of(cls, accelerators: Sequence[AcceleratorConfig], technology: Technology) -> "Prices":
@@ -47,16 +47,17 @@ class Prices:
         areas = [sum(area_um2(a, technology).values()) for a in accelerators]
         return cls(event_pj=torch.tensor([[t[e] for e in EVENTS] for t in tables], dtype=torch.float64),
                    area_mm2=torch.tensor([a * 1e-6 for a in areas], dtype=torch.float64),
-                   leakage_mw=torch.tensor([technology.leakage_mw(a) for a in areas], dtype=torch.float64))
+                   idle_pj=torch.tensor([sum(idle_pj_per_cycle(a, technology).values()) for a in accelerators],
+                                        dtype=torch.float64))
 
     def take(self, index: Tensor) -> "Prices":
         """Rows `index`."""
-        return Prices(event_pj=self.event_pj[index], area_mm2=self.area_mm2[index], leakage_mw=self.leakage_mw[index])
+        return Prices(event_pj=self.event_pj[index], area_mm2=self.area_mm2[index], idle_pj=self.idle_pj[index])
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostBatch:
-    """cycles: int64 [N]; counts: the record with int64 [N] entries; energy_pj: float64 [N], leakage included."""
+    """cycles: int64 [N]; counts: the record with int64 [N] entries; energy_pj: float64 [N], with clock and leakage."""
 
     cycles: Tensor
     counts: Counts
@@ -72,7 +73,7 @@ def evaluate(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, prices:
     schedule = schedule_of(layer, chips, mapping, sizes)
     cycles, counts = layer_cycles(schedule), count(schedule)
     dynamic = (torch.stack(event_counts(counts, cycles), dim=1).double() * prices.event_pj).sum(dim=1)
-    return CostBatch(cycles=cycles, counts=counts, energy_pj=dynamic + cycles * chips.clk_period_ns * prices.leakage_mw)
+    return CostBatch(cycles=cycles, counts=counts, energy_pj=dynamic + cycles * prices.idle_pj)
 
 
 def schedule_of(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, sizes: Geometry | None = None) -> Schedule:
@@ -134,7 +135,7 @@ def event_counts(counts: Counts, zero_like=None) -> list:
 
 
 def energy_by_level_pj(counts: Counts, table: Table[str, float]) -> dict[str, float]:
-    """Sum of counts x table per level, leakage 0."""
+    """Sum of counts x table per level; clock and leakage 0."""
     energy = dict.fromkeys(LEVELS, 0.0)
     for event, number in zip(EVENTS, event_counts(counts), strict=True):
         energy[LEVEL_OF[event.partition(".")[0]]] += number * table[event]
@@ -151,20 +152,19 @@ def evaluate_design(layers: Sequence[tuple[str, LayerShape]], accelerator: Accel
     if missing:
         raise SpecError(f"Design '{accelerator.name}': no mapping for layer {', '.join(missing)}; map it first.")
     table, areas = event_energies_pj(accelerator, technology), area_um2(accelerator, technology)
-    leakage_mw = technology.leakage_mw(sum(areas.values()))
-    costs = [_layer_cost(name, shape, accelerator, mappings[name], table, leakage_mw) for name, shape in layers]
-    levels = {level: sum(c.energy_pj[level] for c in costs) for level in LEVELS}
-    levels["leakage"] += RUN_CYCLES * accelerator.clk_period_ns * leakage_mw
+    idle = idle_pj_per_cycle(accelerator, technology)
+    costs = [_layer_cost(name, shape, accelerator, mappings[name], table, idle) for name, shape in layers]
+    levels = {level: sum(c.energy_pj[level] for c in costs) + RUN_CYCLES * idle.get(level, 0.0) for level in LEVELS}
     return CostReport(
         technology=technology.name, clk_period_ns=accelerator.clk_period_ns, layers=tuple(costs),
         latency_cycles=RUN_CYCLES + sum(c.cycles for c in costs), energy_pj_by_level=levels, area_um2_by_block=areas)
 
 
-def _layer_cost(name, shape, accelerator, mapping, table, leakage_mw):
+def _layer_cost(name, shape, accelerator, mapping, table, idle):
     schedule = schedule_of(LayerBatch.from_shapes([shape]), ChipBatch.from_configs([accelerator]),
                            MappingBatch.from_mappings([mapping]))
     cycles, counts = int(layer_cycles(schedule)), _scalar(count(schedule))
-    energy = energy_by_level_pj(counts, table) | {"leakage": cycles * accelerator.clk_period_ns * leakage_mw}
+    energy = energy_by_level_pj(counts, table) | {level: cycles * pj for level, pj in idle.items()}
     return LayerCost(name=name, cycles=cycles, counts=counts, energy_pj=energy)
 
 

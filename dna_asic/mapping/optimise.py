@@ -38,9 +38,9 @@ OBJECTIVES: dict[str, Score] = {
 class Effort:
     """width: tilings per pair and round; rounds; keep: tilings that survive a round."""
 
-    width: int = 192
-    rounds: int = 8
-    keep: int = 16
+    width: int = 384
+    rounds: int = 10
+    keep: int = 24
 
 
 QUICK = Effort(width=48, rounds=4, keep=8)
@@ -266,7 +266,6 @@ class Mapper:
         self.effort = effort or Effort()
         self._chip = ChipBatch.from_configs([accelerator])
         self._prices = Prices.of([accelerator], technology)
-        self._leakage_pj_per_cycle = float(self._prices.leakage_mw[0]) * accelerator.clk_period_ns
         self._kept: dict[LayerShape, Tilings] = {}
         self.evaluations = 0
 

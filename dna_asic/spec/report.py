@@ -41,8 +41,8 @@ class LayerCost:
 class CostReport:
     """A whole design: totals are sums over the layers.
 
-    energy_pj_by_level: mac, rf, noc, gb, dram, postprocess, leakage. area_um2_by_block likewise. EDP is energy of
-    one inference times latency of one inference, in J s.
+    energy_pj_by_level: mac, rf, noc, gb, dram, postprocess, clock, leakage. area_um2_by_block likewise. EDP is
+    energy of one inference times latency of one inference, in J s.
     """
 
     technology: str

