@@ -21,9 +21,11 @@ ERRORS = {"illegal": 1, "past_end": 2, "read": 3, "write": 4, "timeout": 5, "bus
 class Control(wiring.Component):
     """Registers of docs/architecture.md. A run fetches, decodes and runs layers until one is the last.
 
-    An error ends the run at once: `abort` is high until the bus is quiet, then `reset` for a cycle; the interrupt
-    rises with the error. A start in that time waits. Counter increments are added while a run goes on, and stay
-    readable until the next start. Latency of an AXI4-Lite access: two cycles.
+    Addresses and length are taken at the start. An error ends the run at once, and the interrupt rises with it; a
+    soft reset ends it too, and leaves neither error nor interrupt. `abort` is then high until the bus is quiet (the
+    datapath is held in reset and what the bus still owes is dropped); a start in that time waits. Counter increments
+    are added while a run goes on, and stay readable until the next start. An AXI4-Lite access names a word: its two
+    lowest address bits are ignored. Its latency is two cycles.
     """
 
     def __init__(self, increments: dict[str, int]):
@@ -34,7 +36,7 @@ class Control(wiring.Component):
             "araddr": In(ADDRESS_BITS), "rvalid": Out(1), "rready": In(1), "rdata": Out(32), "irq": Out(1),
             "fetch": Out(1), "fetch_address": Out(32), "read_idle": In(1), "opcode": In(8), "is_last": In(1),
             "start_layer": Out(1), "layer_done": In(1), "quiet": In(1), "waiting": In(1), "read_error": In(1),
-            "write_error": In(1), "abort": Out(1), "reset": Out(1), "bases": Out(96),
+            "write_error": In(1), "abort": Out(1), "bases": Out(96),
         }
         super().__init__(ports | {f"add_{name}": In(bits) for name, bits in increments.items()})
 
@@ -44,9 +46,10 @@ class Control(wiring.Component):
                   for name in ("program", "length", "input", "output", "timeout")}
         error, done, busy = Signal(4), Signal(), Signal()
         command = {name: Signal(name=f"command_{name}") for name in ("start", "stop", "clear")}
-        m.d.comb += self.bases.eq(Cat(stored["program"], stored["input"], stored["output"]))
-        m.d.sync += self.irq.eq(done)
-        counters = self._counters(m, busy, done, command)
+        raised = Signal()  # a cycle after done; falls with it
+        m.d.sync += raised.eq(done)
+        m.d.comb += self.irq.eq(done & raised)
+        counters = self._counters(m, busy | (done & ~raised), busy, command)
         self._write_port(m, stored, command)
         values = {"version": Const(VERSION, 32), "control": Const(0, 32), "error": error,
                   "status": Cat(busy, done, error != 0)} | stored
@@ -63,12 +66,13 @@ class Control(wiring.Component):
         with m.Elif(self.bready):
             m.d.sync += self.bvalid.eq(0)
         with m.If(accept):
-            with m.Switch(self.awaddr):
-                with m.Case(REGISTERS["control"]):
-                    m.d.comb += Cat(command["start"], command["stop"], command["clear"]).eq(
-                        Mux(self.wstrb[0], self.wdata[:3], 0))
+            with m.Switch(self.awaddr[2:]):
+                with m.Case(REGISTERS["control"] >> 2), m.If(self.wstrb[0]):
+                    start, stop, clear = self.wdata[:3]
+                    m.d.comb += [command["start"].eq(start & ~stop), command["stop"].eq(stop),
+                                 command["clear"].eq(clear)]
                 for name, register in stored.items():
-                    with m.Case(REGISTERS[name]):
+                    with m.Case(REGISTERS[name] >> 2):
                         for byte in range(4):
                             with m.If(self.wstrb[byte]):
                                 m.d.sync += register.word_select(byte, 8).eq(self.wdata.word_select(byte, 8))
@@ -78,22 +82,22 @@ class Control(wiring.Component):
         m.d.comb += [accept.eq(self.arvalid & ~self.rvalid), self.arready.eq(accept)]
         with m.If(accept):
             m.d.sync += [self.rvalid.eq(1), self.rdata.eq(0)]
-            with m.Switch(self.araddr):
+            with m.Switch(self.araddr[2:]):
                 for address, value in values.items():
-                    with m.Case(address):
+                    with m.Case(address >> 2):
                         m.d.sync += self.rdata.eq(value)
                 for n, counter in enumerate(counters):
-                    with m.Case(COUNTERS_AT + 8 * n):
+                    with m.Case((COUNTERS_AT >> 2) + 2 * n):
                         m.d.sync += self.rdata.eq(counter[:32])
-                    with m.Case(COUNTERS_AT + 8 * n + 4):
+                    with m.Case((COUNTERS_AT >> 2) + 2 * n + 1):
                         m.d.sync += self.rdata.eq(counter[32:])
         with m.Elif(self.rready):
             m.d.sync += self.rvalid.eq(0)
 
-    def _counters(self, m, busy, done, command):
+    def _counters(self, m, counting, busy, command):
         """Cycles count from the start bit to the interrupt, both ends included."""
         counters = []
-        steps = {"cycles": busy | (done & ~self.irq), "layer": self.layer_done}
+        steps = {"cycles": counting, "layer": self.layer_done}
         for name in COUNTERS:
             counter = Signal(COUNTER_BITS, name=f"count_{name}")
             step = steps[name] if name in steps else getattr(self, f"add_{name}")
@@ -105,7 +109,7 @@ class Control(wiring.Component):
         return counters
 
     def _run(self, m, stored, command, error, done, busy):
-        number, silence, wanted = Signal(32), Signal(32), Signal()
+        left, silence = Signal(32), Signal(32)  # instructions still allowed; cycles without bus progress
         fault, timed_out = Signal(4), Signal()
         m.d.comb += [timed_out.eq((stored["timeout"] != 0) & (silence >= stored["timeout"]))]
         m.d.sync += silence.eq(Mux(self.waiting, silence + 1, 0))
@@ -117,12 +121,15 @@ class Control(wiring.Component):
             with m.If(condition):
                 m.d.comb += fault.eq(ERRORS[name])
 
-        def end(code):
-            m.d.sync += [error.eq(Mux(code != 0, code, error)), done.eq(1), busy.eq(0), silence.eq(0)]
+        def end():
+            m.d.sync += [done.eq(1), busy.eq(0), silence.eq(0)]
+            with m.If(fault != 0):
+                m.d.sync += error.eq(fault)
 
         def begin():
-            m.d.sync += [busy.eq(1), done.eq(0), error.eq(0), number.eq(0), silence.eq(0),
-                         self.fetch_address.eq(stored["program"])]
+            m.d.sync += [busy.eq(1), done.eq(0), error.eq(0), left.eq(stored["length"]), silence.eq(0),
+                         self.fetch_address.eq(stored["program"]),
+                         self.bases.eq(Cat(stored["program"], stored["input"], stored["output"]))]
 
         failed = Signal()
         m.d.comb += failed.eq(busy & ((fault != 0) | command["stop"]))
@@ -130,14 +137,17 @@ class Control(wiring.Component):
         def leave():
             """A fault ends the run in whatever state it is."""
             with m.If(failed):
-                end(fault)
-                m.d.sync += wanted.eq(0)
+                end()
                 m.next = "DRAIN"
 
         with m.FSM(name="run"):
-            with m.State("IDLE"), m.If(command["start"] & ~command["stop"]):
-                begin()
-                m.next = "FETCH"
+            with m.State("IDLE"):
+                with m.If(busy):  # a start that waited for the bus
+                    m.next = "FETCH"
+                    leave()
+                with m.Elif(command["start"]):
+                    begin()
+                    m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += self.fetch.eq(~failed)
                 m.next = "FETCHING"
@@ -160,31 +170,22 @@ class Control(wiring.Component):
                 leave()
             with m.State("LAYER"):
                 with m.If(self.layer_done):
-                    m.d.sync += [number.eq(number + 1), self.fetch_address.eq(self.fetch_address + INSTRUCTION_BYTES)]
+                    m.d.sync += [left.eq(left - 1), self.fetch_address.eq(self.fetch_address + INSTRUCTION_BYTES)]
                     with m.If(self.is_last):
-                        end(0)
+                        end()
                         m.next = "IDLE"
-                    with m.Elif(number + 1 >= stored["length"]):
+                    with m.Elif(left <= 1):
                         m.d.comb += fault.eq(ERRORS["past_end"])
                     with m.Else():
                         m.next = "FETCH"
                 leave()
-            with m.State("DRAIN"):  # a start in this state waits here until the bus is quiet
+            with m.State("DRAIN"):
                 m.d.comb += self.abort.eq(1)
                 with m.If(command["start"] & ~busy):
                     begin()
-                    m.d.sync += wanted.eq(1)
                 with m.Elif(busy & (timed_out | command["stop"])):
-                    end(Mux(timed_out, ERRORS["timeout"], 0))
-                    m.d.sync += wanted.eq(0)
+                    end()
                 with m.If(self.quiet):
-                    m.next = "RESET"
-            with m.State("RESET"):
-                m.d.comb += [self.abort.eq(1), self.reset.eq(1)]
-                m.d.sync += wanted.eq(0)
-                m.next = "IDLE"
-                with m.If(wanted):
-                    m.next = "FETCH"
-                with m.If(command["start"] & ~busy):
-                    begin()
-                    m.next = "FETCH"
+                    m.next = "IDLE"
+        with m.If(command["stop"]):
+            m.d.sync += [done.eq(0), error.eq(0)]

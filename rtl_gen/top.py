@@ -52,7 +52,7 @@ class Chip(wiring.Component):
         parts = {"core": ChunkCore(config, config.chunks[0]), "reader": ReadEngine(config),
                  "writer": StoreEngine(config), "post": PostProcess(config), "tiles": DramSequencer()}
         for name, part in parts.items():
-            m.submodules[name] = ResetInserter(control.reset)(part)
+            m.submodules[name] = ResetInserter(control.abort)(part)
         core, reader, writer, post, tiles = parts.values()
         instruction = decode(reader.instruction)
         m.d.comb += core.instruction.eq(reader.instruction)
@@ -60,7 +60,7 @@ class Chip(wiring.Component):
             connect_fields(m, part.fields, instruction)
         self._bus(m, control, read_bus, write_bus, reader, writer)
         self._schedule(m, control, core, reader, writer, post, tiles, instruction)
-        self._stores(m, core, reader, writer, post, tiles, write_bus)
+        self._stores(m, control, core, reader, writer, post, tiles, write_bus)
         self._lite(m, control)
         for name in COUNT_BITS:
             m.d.comb += getattr(control, f"add_{name}").eq(getattr(core, f"count_{name}"))
@@ -102,7 +102,7 @@ class Chip(wiring.Component):
         m.d.comb += [post.param_write_en.eq(reader.param_write_en), post.param_write_row.eq(reader.param_write_row),
                      post.param_write_data.eq(reader.write_data)]
 
-    def _stores(self, m, core, reader, writer, post, tiles, write_bus):
+    def _stores(self, m, control, core, reader, writer, post, tiles, write_bus):
         """A store: post-processing into the write engine; over WRITE_RESPONSE_CYCLES after its last beat, or later."""
         storing, response = Signal(), Signal(range(WRITE_RESPONSE_CYCLES + 1))
         place_ready = Signal()  # the walk of the write engine loads a cycle after the store's start
@@ -116,7 +116,9 @@ class Chip(wiring.Component):
             writer.beat.eq(post.beat), writer.data.eq(post.data), post.ready.eq(writer.ready),
             tiles.write_idle.eq((~storing | (response == 1)) & write_bus.quiet),
         ]
-        with m.If(tiles.start_store):
+        with m.If(control.abort):
+            m.d.sync += [storing.eq(0), response.eq(0)]
+        with m.Elif(tiles.start_store):
             m.d.sync += [storing.eq(1), response.eq(0)]
         with m.Elif(writer.done):
             m.d.sync += response.eq(WRITE_RESPONSE_CYCLES)
@@ -126,17 +128,16 @@ class Chip(wiring.Component):
                 m.d.sync += storing.eq(0)
 
     def _bus(self, m, control, read_bus, write_bus, reader, writer):
-        for name in ("ask", "address", "beats_last", "take"):
-            m.d.comb += getattr(read_bus, name).eq(getattr(reader, name) & ~control.abort if name == "ask"
-                                                   else getattr(reader, name))
+        m.d.comb += [getattr(read_bus, name).eq(getattr(reader, name)) for name in ("address", "beats_last", "take")]
         m.d.comb += [
+            read_bus.ask.eq(reader.ask & ~control.abort),
             reader.ready.eq(read_bus.ready), reader.valid.eq(read_bus.valid), reader.data.eq(read_bus.data),
             read_bus.discard.eq(control.abort), write_bus.discard.eq(control.abort), write_bus.put.eq(writer.put),
             write_bus.first.eq(writer.first), write_bus.address.eq(writer.address),
             write_bus.beats_last.eq(writer.beats_last), write_bus.data.eq(writer.put_data),
             writer.put_ready.eq(write_bus.ready), control.quiet.eq(read_bus.quiet & write_bus.quiet),
-            control.waiting.eq(read_bus.waiting | write_bus.waiting), control.read_error.eq(read_bus.error),
-            control.write_error.eq(write_bus.error),
+            control.waiting.eq((read_bus.waiting | write_bus.waiting) & ~read_bus.moving & ~write_bus.moving),
+            control.read_error.eq(read_bus.error), control.write_error.eq(write_bus.error),
         ]
         constants = burst_constants(self.config.port_bytes)
         for x in ("ar", "aw"):
