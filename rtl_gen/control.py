@@ -95,12 +95,18 @@ class Control(wiring.Component):
             m.d.sync += self.rvalid.eq(0)
 
     def _counters(self, m, counting, busy, command):
-        """Cycles count from the start bit to the interrupt, both ends included."""
+        """Cycles count from the start bit to the interrupt, both ends included. Events are counted a cycle late, so
+        that no carry chain hangs on the logic that makes them.
+        """
         counters = []
-        steps = {"cycles": counting, "layer": self.layer_done}
         for name in COUNTERS:
             counter = Signal(COUNTER_BITS, name=f"count_{name}")
-            step = steps[name] if name in steps else getattr(self, f"add_{name}")
+            if name == "cycles":
+                step = counting
+            else:
+                event = self.layer_done if name == "layer" else getattr(self, f"add_{name}")
+                step = Signal(len(event), name=f"step_{name}")
+                m.d.sync += step.eq(event)
             with m.If(command["start"] & ~busy):
                 m.d.sync += counter.eq(name == "cycles")
             with m.Else():
