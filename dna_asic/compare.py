@@ -201,7 +201,7 @@ def _size_row(name, template):
             slashed(chunk.rf_w_words, chunk.rf_i_words, chunk.rf_o_words),
             slashed(*(size / 1024 for size in (chunk.gb_w_bytes, chunk.gb_i_bytes, chunk.gb_o_bytes))),
             slashed(chunk.n_w, chunk.n_i, chunk.n_o, chunk.n_pp), template.accelerator.port_bytes,
-            "generated" if (chunk.row_dim, chunk.col_dim) in BUILT_SPATIAL_PAIRS else "not generated: modelled only",
+            "can be generated" if (chunk.row_dim, chunk.col_dim) in BUILT_SPATIAL_PAIRS else "not built: modelled only",
             template.points, template.evaluations)
 
 
