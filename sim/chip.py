@@ -43,8 +43,8 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, im
     """
     work = Path(work).resolve()
     work.mkdir(parents=True, exist_ok=True)
-    for old in work.glob("memory-*.hex"):
-        old.unlink()
+    for old in (*work.glob("memory-*.hex"), work / "results.json"):
+        old.unlink(missing_ok=True)
     port = accelerator.port_bytes
     memory = _Memory.of(program, len(images), port)
     (work / "image.hex").write_text(memory.hex(program, images))
