@@ -72,7 +72,7 @@ class Verdict:
     def line(self, name: str) -> str:
         """One line of key=value."""
         return (f"{name}: images={self.images} layers={self.layers} bytes={self.compared_bytes} mismatches=0 "
-                f"cycles_model={self.cycles_model} cycles_rtl={self.cycles_rtl:g} "
+                f"cycles_model={self.cycles_model} cycles_rtl={self.cycles_rtl:.12g} "
                 f"mean_error_pct={self.mean_error_pct:.4g}")
 
 
