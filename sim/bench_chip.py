@@ -1,9 +1,9 @@
 """cocotb bench of tb_chip: runs the images of a job one after another, and keeps what the chip left in memory.
 
 The job (JSON, its path in DNA_ASIC_JOB): program, length, timeout_cycles (register values), runs (input and output
-address each), dump (first and last memory word), stall_seed, limit_cycles (give up a run after so many), record (the
-run from which on waves are written, or null). The bench writes memory-<run>.hex and, after every run, results.json:
-per run whether it ended, error, counters.
+address each), dump (first and last memory word), wipe (first word to poison after a run), stall_seed, limit_cycles
+(give up a run after so many), record (the run from which on waves are written, or null). The bench writes
+memory-<run>.hex and, after every run, results.json: per run whether it ended, error, counters.
 """
 
 import json
@@ -66,6 +66,7 @@ async def run_images(dut):
     lite, results = Lite(dut), []
     dut.stall_seed.value = job["stall_seed"]
     dut.dump_first.value, dut.dump_last.value = job["dump"]
+    dut.wipe_first.value = job["wipe"]
     await reset(dut)
     assert await lite.read(REGISTERS["version"]) == VERSION
     await lite.write(REGISTERS["program"], job["program"])

@@ -51,6 +51,7 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, im
     job = {"program": memory.program, "length": len(program.instructions), "stall_seed": stall_seed,
            "timeout_cycles": 0, "limit_cycles": limit_cycles, "record": record,
            "dump": [memory.program // port, memory.inputs // port - 1],
+           "wipe": (memory.program + len(program.image)) // port,
            "runs": [{"input": at, "output": memory.output} for at in memory.input_addresses]}
     (work / "job.json").write_text(json.dumps(job))
     run_bench(module="sim.bench_chip", top="tb_chip", sources=[FOLDER / "memory.v", FOLDER / "tb_chip.v", verilog],

@@ -1,7 +1,8 @@
 // The chip with its memory. A change of `request` makes one AXI4-Lite access (write, address, data), which is over when
-// `response` equals it. The memory is loaded from the file of +image and a part of it written to memory.hex at each
-// rising `dump`. Each finished layer adds a line to layers.txt: cycles since the start of the run. With +waves, `chip`
-// goes to activity.vcd from the first rising `record` on.
+// `response` equals it. The memory is loaded from the file of +image. Each rising `dump` writes a part of it to
+// memory.hex and poisons the words from `wipe_first` on, so that no later run finds there what it should write. Each
+// finished layer adds a line to layers.txt: cycles since the start of the run. With +waves, `chip` goes to activity.vcd
+// from the first rising `record` on.
 `timescale 1ns / 1ps
 module tb_chip #(
     parameter PORT_BYTES = 8,
@@ -11,7 +12,7 @@ module tb_chip #(
     /* verilator public_flat_rw_on */  // what cocotb touches
     reg clk = 0;
     reg rst = 1, dump = 0, record = 0;
-    reg [31:0] stall_seed = 0, dump_first = 0, dump_last = 0;
+    reg [31:0] stall_seed = 0, dump_first = 0, dump_last = 0, wipe_first = 0;
     reg request = 0, response = 0, write = 0;
     reg [11:0] address = 0;
     reg [31:0] data = 0;
@@ -57,7 +58,11 @@ module tb_chip #(
         if ($value$plusargs("image=%s", image)) $readmemh(image, memory.mem);
         layers = $fopen("layers.txt", "w");
     end
-    always @(posedge dump) $writememh("memory.hex", memory.mem, dump_first, dump_last);
+    integer word;
+    always @(posedge dump) begin
+        $writememh("memory.hex", memory.mem, dump_first, dump_last);
+        for (word = wipe_first; word <= dump_last; word = word + 1) memory.mem[word] = {PORT_BYTES{8'hA5}};
+    end
 
     reg asked = 0;
     always @(posedge clk) begin
