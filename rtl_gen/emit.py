@@ -28,7 +28,7 @@ def chip_verilog(config: AcceleratorConfig) -> str:
     chunk = config.chunks[0]
     header = (f"// Accelerator '{config.name}', hardware version {VERSION:#010x}: {chunk.pe_rows} x {chunk.pe_cols} "
               f"PEs, rows unroll {chunk.row_dim.name}, columns {chunk.col_dim.name}, {config.port_bytes}-byte port.\n"
-              f"// Made by rtl_gen.emit.\n{_GENERATOR}{generator_digest()}, design {_digest(repr(config).encode())}\n")
+              f"// Made by rtl_gen.emit. Icarus Verilog reads it with -g2005.\n{_GENERATOR}{generator_digest()}, design {_digest(repr(config).encode())}\n")
     return header + ModuleSet().render(Chip(config), TOP)
 
 
