@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from rtl_gen.top import Chip
 from rtl_gen.unit import ModuleSet
 
 TOP = "chip"
-_GENERATOR = "// generator "
+_HEADER_LINES = 5
 
 
 def chip_verilog(config: AcceleratorConfig) -> str:
@@ -28,8 +29,12 @@ def chip_verilog(config: AcceleratorConfig) -> str:
     chunk = config.chunks[0]
     header = (f"// Accelerator '{config.name}', hardware version {VERSION:#010x}: {chunk.pe_rows} x {chunk.pe_cols} "
               f"PEs, rows unroll {chunk.row_dim.name}, columns {chunk.col_dim.name}, {config.port_bytes}-byte port.\n"
-              f"// Made by rtl_gen.emit. Icarus Verilog reads it with -g2005.\n{_GENERATOR}{generator_digest()}, design {_digest(repr(config).encode())}\n")
+              f"// Made by rtl_gen.emit. Icarus Verilog reads it with -g2005.\n{_stamp(config)}")
     return header + ModuleSet().render(Chip(config), TOP)
+
+
+def _stamp(config):
+    return f"// generator {generator_digest()}, design {_digest(repr(config).encode())}\n"
 
 
 def generator_digest() -> str:
@@ -53,9 +58,8 @@ def up_to_date(config: AcceleratorConfig, path: Path) -> bool:
     """Whether the Verilog at `path` came from this design and this generator (it may have been edited since)."""
     if not path.is_file():
         return False
-    stamp = f"{_GENERATOR}{generator_digest()}, design {_digest(repr(config).encode())}\n"
     with path.open(encoding="utf-8") as stream:
-        return any(line == stamp for line, _ in zip(stream, range(5)))
+        return _stamp(config) in itertools.islice(stream, _HEADER_LINES)
 
 
 def write_program(program: Program, folder: Path) -> None:
