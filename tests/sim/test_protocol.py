@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -77,3 +79,10 @@ def test_protocol(job, simulator, tmp_path):
     sources = [job / "chip.v"] + [FOLDER / "chip_ports.vlt"] * (simulator == "verilator")
     run_bench(module="sim.bench_protocol", top="chip", sources=sources, build_root=tmp_path / "build",
               work=tmp_path / "work", simulator=simulator, environment={"DNA_ASIC_JOB": str(job / "job.json")})
+    passed = [case.get("name") for case in ElementTree.parse(tmp_path / "work" / "results.xml").iter("testcase")]
+    assert sorted(passed) == sorted(cases())
+
+
+def cases():
+    """Names of the bench's cases, as its source has them."""
+    return re.findall(r"^@case\nasync def (\w+)", (FOLDER / "bench_protocol.py").read_text(), re.M)
