@@ -7,8 +7,8 @@ import time
 import torch
 
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate
-from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
-from dna_asic.spec.dims import DIMS, Dim
+from dna_asic.spec.accelerator import ALL_ORDERS, ORDERS, AcceleratorConfig, ChunkConfig, Reduction
+from dna_asic.spec.dims import DIMS
 from dna_asic.spec.layer import LayerShape
 from dna_asic.technology import load_technology
 
@@ -21,16 +21,22 @@ LAYERS = (
 
 
 def chips(count: int, generator: torch.Generator) -> list[AcceleratorConfig]:
-    """Chips of one family with random widths and orders."""
+    """Chips of one family with random widths."""
     pick = lambda options: options[int(torch.randint(len(options), (), generator=generator))]  # noqa: E731
-    order = lambda: tuple(Dim(int(d)) for d in torch.randperm(7, generator=generator))  # noqa: E731
     return [AcceleratorConfig(
         name="bench", port_bytes=pick((8, 16)), memory_latency_cycles=20, clk_period_ns=1.0, chunks=(ChunkConfig(
             pe_rows=pick((4, 8)), pe_cols=pick((4, 8)), row_dim=K, col_dim=C, reduction=Reduction.TREE,
             n_w=pick((1, 4)), n_i=pick((1, 4)), n_o=pick((1, 2)), n_pp=pick((2, 8)), rf_w_words=8,
-            rf_i_words=8, rf_o_words=8, gb_w_bytes=8192, gb_i_bytes=8192, gb_o_bytes=8192,
-            gb_order=order(), dram_order=(C, P, Q, K, G)),),
+            rf_i_words=8, rf_o_words=8, gb_w_bytes=8192, gb_i_bytes=8192, gb_o_bytes=8192),),
     ) for _ in range(count)]
+
+
+def random_tilings(rows: int, generator: torch.Generator) -> MappingBatch:
+    """Factors of 1 to 3, any of the loop orders; legal or not."""
+    orders = {name: torch.tensor(getattr(ALL_ORDERS, name)) for name in ORDERS}
+    return MappingBatch.from_tensor(
+        torch.randint(1, 4, (rows, 4, 7), generator=generator),
+        {name: table[torch.randint(len(table), (rows,), generator=generator)] for name, table in orders.items()})
 
 
 def main():
@@ -46,7 +52,7 @@ def main():
     index = torch.randint(64, (args.rows,), generator=generator)
     batch = ChipBatch.from_configs(accelerators).take(index)
     prices = Prices.of(accelerators, load_technology("asic-28nm")).take(index)
-    mapping = MappingBatch.from_tensor(torch.randint(1, 4, (args.rows, 4, 7), generator=generator))
+    mapping = random_tilings(args.rows, generator)
     layers = [LayerBatch.from_shapes([layer]) for layer in LAYERS]
     evaluate(layers[0], batch, mapping, prices)
     start = time.perf_counter()

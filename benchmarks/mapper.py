@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.cost_model import LAYERS, chips
+from benchmarks.cost_model import LAYERS, chips, random_tilings
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate
 from dna_asic.mapping.optimise import OBJECTIVES, QUICK, search_tilings
 from dna_asic.technology import load_technology
@@ -24,13 +24,11 @@ def rate(work: Callable[[], int], seconds: float) -> float:
     return priced / elapsed
 
 
-def pricing(layers: LayerBatch, batch: ChipBatch, prices: Prices, tilings: torch.Tensor) -> Callable[[], int]:
-    """Price `tilings` [N, 4, 7], legal or not, one per pair."""
-    mappings = MappingBatch.from_tensor(tilings)
-
+def pricing(layers: LayerBatch, batch: ChipBatch, prices: Prices, tilings: MappingBatch) -> Callable[[], int]:
+    """Price `tilings`, legal or not, one per pair."""
     def work() -> int:
-        evaluate(layers, batch, mappings, prices)
-        return len(tilings)
+        evaluate(layers, batch, tilings, prices)
+        return len(batch)
     return work
 
 
@@ -52,14 +50,13 @@ def main():
     accelerators = chips(64, generator)
     batch, layer = ChipBatch.from_configs(accelerators), LayerBatch.from_shapes([LAYERS[0]])
     prices = Prices.of(accelerators, load_technology("asic-28nm"))
-    tilings = torch.randint(1, 4, (args.rows, 4, 7), generator=generator)
 
     def rows(count):
         index = torch.arange(count)
         return layer.take(index * 0), batch.take(index % 64), prices.take(index % 64)
 
-    rates = {"price_batched": rate(pricing(*rows(args.rows), tilings), args.seconds),
-             "price_single": rate(pricing(*rows(1), tilings[:1]), args.seconds),
+    rates = {"price_batched": rate(pricing(*rows(args.rows), random_tilings(args.rows, generator)), args.seconds),
+             "price_single": rate(pricing(*rows(1), random_tilings(1, generator)), args.seconds),
              "map_batched": rate(mapping(*rows(args.pairs)), args.seconds),
              "map_single": rate(mapping(*rows(1)), args.seconds)}
     print(json.dumps({

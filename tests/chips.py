@@ -1,9 +1,7 @@
-"""Small chips of every built kind, with random loop orders."""
-
-import random
+"""Small chips of every built kind."""
 
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
-from dna_asic.spec.dims import DIMS, DRAM_DIMS, Dim
+from dna_asic.spec.dims import DIMS
 
 G, K, C, P, Q, R, S = DIMS
 CHIPS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port bytes
@@ -19,13 +17,11 @@ CHIPS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port 
 }
 
 
-def make_chip(name: str, rng: random.Random) -> AcceleratorConfig:
-    """The chip of that name; its loop orders are drawn."""
+def make_chip(name: str) -> AcceleratorConfig:
+    """The chip of that name."""
     rows, cols, (row_dim, col_dim), reduction, (n_w, n_i, n_o, n_pp), (w, i, o), port = CHIPS[name]
-    shuffled = lambda dims: tuple(rng.sample(dims, len(dims)))  # noqa: E731
     chunk = ChunkConfig(
         pe_rows=rows, pe_cols=cols, row_dim=row_dim, col_dim=col_dim, reduction=Reduction(reduction),
         n_w=n_w, n_i=n_i, n_o=n_o, n_pp=n_pp, rf_w_words=w, rf_i_words=i, rf_o_words=o,
-        gb_w_bytes=16384, gb_i_bytes=8192, gb_o_bytes=8192, rf_order=shuffled(DIMS), gb_order=shuffled(DIMS),
-        dram_order=(C, *shuffled([d for d in DRAM_DIMS if d is not Dim.C])))
+        gb_w_bytes=16384, gb_i_bytes=8192, gb_o_bytes=8192)
     return AcceleratorConfig(name=name, chunks=(chunk,), port_bytes=port, memory_latency_cycles=8, clk_period_ns=1.0)

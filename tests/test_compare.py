@@ -15,7 +15,7 @@ from dna_asic.report.files import write_json_atomically
 from dna_asic.runs import RunFolder
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
 from dna_asic.spec.design import Design, design_to_yaml
-from dna_asic.spec.dims import DIMS, Dim
+from dna_asic.spec.dims import Dim
 from dna_asic.technology import load_technology
 from sim.four_layers import four_layers
 
@@ -29,8 +29,7 @@ def run(tmp_path, monkeypatch):
         nasaic_accelerators, grid=GRID, finalists=1, effort=Effort(width=32, rounds=2, keep=8)))
     chunk = ChunkConfig(
         pe_rows=4, pe_cols=4, row_dim=Dim.K, col_dim=Dim.C, reduction=Reduction.TREE, n_w=4, n_i=4, n_o=4, n_pp=8,
-        rf_w_words=16, rf_i_words=16, rf_o_words=32, gb_w_bytes=16384, gb_i_bytes=8192, gb_o_bytes=8192,
-        gb_order=tuple(DIMS), dram_order=(Dim.C, Dim.G, Dim.K, Dim.P, Dim.Q))
+        rf_w_words=16, rf_i_words=16, rf_o_words=32, gb_w_bytes=16384, gb_i_bytes=8192, gb_o_bytes=8192)
     accelerator = AcceleratorConfig(name="own", chunks=(chunk,), port_bytes=8, memory_latency_cycles=20,
                                     clk_period_ns=2.0)
     network = four_layers().network

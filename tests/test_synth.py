@@ -13,7 +13,7 @@ from dna_asic.report.files import write_json_atomically
 from dna_asic.runs import RunFolder
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
 from dna_asic.spec.design import Design, design_to_yaml
-from dna_asic.spec.dims import DIMS, Dim
+from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
 from dna_asic.spec.record import to_plain
 from dna_asic.technology import load_technology
@@ -28,8 +28,7 @@ def run(tmp_path):
     """A finished run with a one-layer design, its cost report, and Verilog."""
     chunk = ChunkConfig(
         pe_rows=2, pe_cols=2, row_dim=Dim.K, col_dim=Dim.C, reduction=Reduction.TREE, n_w=1, n_i=1, n_o=1, n_pp=1,
-        rf_w_words=1, rf_i_words=1, rf_o_words=1, gb_w_bytes=1024, gb_i_bytes=1024, gb_o_bytes=1024,
-        gb_order=tuple(DIMS), dram_order=(Dim.C, Dim.G, Dim.K, Dim.P, Dim.Q))
+        rf_w_words=1, rf_i_words=1, rf_o_words=1, gb_w_bytes=1024, gb_i_bytes=1024, gb_o_bytes=1024)
     accelerator = AcceleratorConfig(name="tiny", chunks=(chunk,), port_bytes=8, memory_latency_cycles=8,
                                     clk_period_ns=4.0)
     shape = LayerShape(k=8, c=8, p=4, q=4, h=4, w=4)

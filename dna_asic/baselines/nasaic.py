@@ -26,7 +26,7 @@ from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads.space import widest
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.optimise import OBJECTIVES, QUICK, Effort, Mapper, group_pairs, search_tilings
-from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
+from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping, Reduction, loop_order
 from dna_asic.spec.design import Design
 from dna_asic.spec.dims import DIMS, Dim, Operand
 from dna_asic.spec.layer import LayerShape
@@ -44,26 +44,29 @@ Progress = Callable[[int, int], None]  # (chips screened now, chips to screen in
 class Template:
     """A dataflow. rows: PE rows to try, or None for any power of two. rf_words: (W, I, O) to try; a PE's, per half.
 
-    rf_order, gb_order: innermost first; what the innermost loops of gb_order do not move stays in the PEs.
+    orders: loop orders of all its layers; what the innermost loops at the global buffer do not move stays in the PEs.
     """
 
     name: str
     row_dim: Dim
     col_dim: Dim
     reduction: Reduction
-    rf_order: tuple[Dim, ...]
-    gb_order: tuple[Dim, ...]
+    orders: LoopOrders
     rf_words: tuple[tuple[int, int, int], ...]
     rows: tuple[int, ...] | None = None
 
 
+def _orders(rf: str, gb: str) -> LoopOrders:
+    return LoopOrders(rf_order=(loop_order(rf),), gb_order=(loop_order(gb),), dram_order=((C, Q, P, K, G),))
+
+
 TEMPLATES = (
     Template(name="dla", row_dim=K, col_dim=C, reduction=Reduction.TREE, rf_words=((1, 8, 8), (4, 16, 16)),
-             rf_order=(Q, P, S, R, C, K, G), gb_order=(Q, P, S, R, C, K, G)),  # weights stay over pixels
+             orders=_orders("Q P S R C K G", "Q P S R C K G")),  # weights stay over pixels
     Template(name="shi", row_dim=P, col_dim=Q, reduction=Reduction.TREE, rf_words=((9, 9, 1), (16, 16, 4)),
-             rf_order=(S, R, C, Q, P, K, G), gb_order=(S, R, C, K, Q, P, G)),  # psums stay
+             orders=_orders("S R C Q P K G", "S R C K Q P G")),  # psums stay
     Template(name="rs", row_dim=R, col_dim=P, reduction=Reduction.DRAIN, rf_words=((4, 6, 4), (12, 12, 8)),
-             rf_order=(S, C, Q, K, P, R, G), gb_order=(Q, S, R, C, K, P, G),  # kernel rows stay along an input row
+             orders=_orders("S C Q K P R G", "Q S R C K P G"),  # kernel rows stay along an input row
              rows=(3, 5)),
 )
 
@@ -100,11 +103,13 @@ def nasaic_accelerators(
     """Each template, by name, sized for the design's network; the error where no point of its grid can run it."""
     prices = Prices.of([design.accelerator], technology)
     candidates = {t.name: points(t, design.accelerator, grid, float(prices.area_mm2[0]), technology) for t in templates}
+    orders = {t.name: t.orders for t in templates}
     total = sum(map(len, candidates.values()))
     sized = {}
     for name, chips in candidates.items():
         try:
-            sized[name] = _size(name, chips, design, technology, finalists, effort, lambda now: progress(now, total))
+            sized[name] = _size(name, chips, orders[name], design, technology, finalists, effort,
+                                lambda now: progress(now, total))
         except InfeasibleDesign as error:
             sized[name] = error
     return sized
@@ -137,8 +142,7 @@ def _chip(template, run, array, rf_words, gb, width, port):
         reduction=template.reduction, n_w=1, n_i=1, n_o=1, n_pp=min(width, port),
         rf_w_words=rf_words[0], rf_i_words=rf_words[1], rf_o_words=rf_words[2],
         gb_w_bytes=_scaled(own.gb_w_bytes, gb[0]), gb_i_bytes=_scaled(own.gb_i_bytes, gb[1]),
-        gb_o_bytes=_scaled(own.gb_o_bytes, gb[2]), rf_order=template.rf_order, gb_order=template.gb_order,
-        dram_order=(C, Q, P, K, G))
+        gb_o_bytes=_scaled(own.gb_o_bytes, gb[2]))
     widths = {f"n_{x.name.lower()}": widest(width, narrow.lane_extent(x)) for x in Operand}
     return dataclasses.replace(run, name=template.name, port_bytes=port,
                                chunks=(dataclasses.replace(narrow, **widths),))
@@ -149,10 +153,10 @@ def _scaled(size, factor):
     return min(max(int(size * factor), 1024), 512 * 1024)
 
 
-def _size(name, chips, design, technology, finalists, effort, progress) -> SizedTemplate:
+def _size(name, chips, orders, design, technology, finalists, effort, progress) -> SizedTemplate:
     edp, evaluations = [], 0
     for start in range(0, len(chips), BATCH):
-        values, priced = _screen(chips[start:start + BATCH], design, technology)
+        values, priced = _screen(chips[start:start + BATCH], orders, design, technology)
         edp += values
         evaluations += priced
         progress(len(values))
@@ -160,12 +164,13 @@ def _size(name, chips, design, technology, finalists, effort, progress) -> Sized
     if not order:
         raise InfeasibleDesign(f"Template '{name}': none of {len(chips)} sizes under the area cap runs network "
                                f"'{design.network.name}'; enlarge the cap.")
-    mapped = [_map(chips[i], design, technology, effort) for _, i in order]
+    mapped = [_map(chips[i], orders, design, technology, effort) for _, i in order]
     best = min(mapped, key=lambda m: m.report.edp_js)
     return dataclasses.replace(best, points=len(chips), evaluations=evaluations + sum(m.evaluations for m in mapped))
 
 
-def _screen(chips: Sequence[AcceleratorConfig], design: Design, technology: Technology) -> tuple[list[float], int]:
+def _screen(chips: Sequence[AcceleratorConfig], orders: LoopOrders, design: Design,
+            technology: Technology) -> tuple[list[float], int]:
     """EDP of the network on each chip, pJ x cycles, infinite where a layer finds no tiling; and tilings priced."""
     prices, evaluations = Prices.of(chips, technology), 0
     energy, cycles = torch.zeros(2, len(chips), dtype=torch.float64)
@@ -178,7 +183,7 @@ def _screen(chips: Sequence[AcceleratorConfig], design: Design, technology: Tech
                                                         strict=True))
             found = search_tilings(
                 LayerBatch.from_shapes([unique[i] for i in layer]), ChipBatch.from_configs([chips[i] for i in chip]),
-                prices.take(chip), OBJECTIVES["edp"], torch.Generator().manual_seed(design.seed), QUICK)
+                prices.take(chip), OBJECTIVES["edp"], torch.Generator().manual_seed(design.seed), QUICK, orders=orders)
             times = torch.tensor([shapes.count(unique[i]) for i in layer])
             energy.index_add_(0, chip, found.energy_pj * times)
             cycles.index_add_(0, chip, torch.where(found.score.isfinite(), (found.cycles * times).double(), torch.inf))
@@ -186,10 +191,11 @@ def _screen(chips: Sequence[AcceleratorConfig], design: Design, technology: Tech
     return (energy * cycles).tolist(), evaluations
 
 
-def _map(chip, design, technology, effort) -> SizedTemplate:
+def _map(chip, orders, design, technology, effort) -> SizedTemplate:
     """The chip as the run's own design is mapped and priced."""
     layers = hardware_shapes(design.network, chip.port_bytes)
-    mapped = Mapper(chip, technology, effort=effort, seed=design.seed).network([shape for _, shape in layers])
+    mapper = Mapper(chip, technology, effort=effort, seed=design.seed, orders=orders)
+    mapped = mapper.network([shape for _, shape in layers])
     mappings = dict(zip((name for name, _ in layers), mapped.mappings, strict=True))
     report = evaluate_design(layers, chip, mappings, technology)
     return SizedTemplate(accelerator=chip, mappings=mappings, report=report, points=1, evaluations=mapped.evaluations)

@@ -49,7 +49,7 @@ class AcceleratorSearch:
     def __init__(self, space: GadsSpace, technology: Technology, seed: int, settings: GumbelSettings | None = None):
         self.space, self.technology = space.at_clock(technology.clk_period_ns), technology
         self.gumbel = GumbelSearch(self.space.choices, seed, settings or GumbelSettings())
-        self.pricer = LayerPricer(technology, seed)
+        self.pricer = LayerPricer(technology, seed, orders=space.orders)
         self._best: Sample | None = None
 
     @property
@@ -156,7 +156,7 @@ def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Techn
     evaluations, mapped = search.pricer.evaluations, []
     for i, chip in enumerate(chips):
         shapes = [shape for _, shape in hardware_shapes(network, chip.port_bytes)]
-        mapped.append(Mapper(chip, technology, seed=seed).network(shapes))
+        mapped.append(Mapper(chip, technology, seed=seed, orders=space.orders).network(shapes))
         evaluations += mapped[-1].evaluations
         progress("mapping", i + 1, len(chips))
     edp = [edp_js(chip, sum(m.energy_pj), sum(m.cycles)) for chip, m in zip(chips, mapped, strict=True)]

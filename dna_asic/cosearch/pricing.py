@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from dna_asic.cost import ChipBatch, LayerBatch, Prices, chip_family, layer_kind
-from dna_asic.mapping.optimise import OBJECTIVES, Effort, search_tilings
-from dna_asic.spec.accelerator import AcceleratorConfig, Reduction
+from dna_asic.mapping.optimise import GENES, OBJECTIVES, Effort, search_tilings
+from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Reduction
 from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerShape
 from dna_asic.spec.record import from_plain, to_plain
@@ -28,11 +28,12 @@ class LayerPricer:
     Deterministic in the seed and the order of the questions. evaluations: tilings priced so far.
     """
 
-    def __init__(self, technology: Technology, seed: int, effort: Effort = SAMPLED):
-        self.technology, self.effort, self.evaluations = technology, effort, 0
+    def __init__(self, technology: Technology, seed: int, effort: Effort = SAMPLED,
+                 orders: LoopOrders = ALL_ORDERS):
+        self.technology, self.effort, self.orders, self.evaluations = technology, effort, orders, 0
         self.generator = torch.Generator().manual_seed(seed)
         self._costs: dict[Pair, tuple[float, float]] = {}
-        self._genes: dict[tuple, Tensor] = {}  # (layer, chip family) -> [keep, 3, 7]
+        self._genes: dict[tuple, Tensor] = {}  # (layer, chip family) -> [keep, GENES, 7]
 
     def price(self, pairs: Sequence[Pair]) -> Tensor:
         """float64 [n, 2]: energy in pJ and cycles of each layer on its chip; infinite where no tiling is legal."""
@@ -47,11 +48,11 @@ class LayerPricer:
     def _search(self, family, pairs):
         chips = {c: i for i, c in enumerate(dict.fromkeys(c for c, _ in pairs))}
         index = torch.tensor([chips[c] for c, _ in pairs])
-        unknown = torch.ones((self.effort.keep, 3, 7), dtype=torch.int64)
+        unknown = torch.ones((self.effort.keep, GENES, 7), dtype=torch.int64)
         tilings = search_tilings(
             LayerBatch.from_shapes([s for _, s in pairs]), ChipBatch.from_configs(list(chips)).take(index),
             Prices.of(list(chips), self.technology).take(index), OBJECTIVES["edp"], self.generator, self.effort,
-            torch.stack([self._genes.get((s, family), unknown) for _, s in pairs]))
+            torch.stack([self._genes.get((s, family), unknown) for _, s in pairs]), self.orders)
         self.evaluations += tilings.evaluations
         cycles = torch.where(tilings.score.isfinite(), tilings.cycles.double(), torch.inf)
         self._costs |= zip(pairs, zip(tilings.energy_pj.tolist(), cycles.tolist(), strict=True), strict=True)

@@ -1,6 +1,7 @@
 """Chips and mappings as tensors: one row a candidate."""
 
 import dataclasses
+from collections.abc import Mapping as Table
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dna_asic.errors import SpecError
-from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
+from dna_asic.spec.accelerator import ORDERS, AcceleratorConfig, ChunkConfig, Mapping, Reduction
 from dna_asic.spec.dims import DIMS, RELEVANT, Dim, Level, Operand
 from dna_asic.spec.latency import drain_latency, fill_latency
 from dna_asic.spec.layer import LayerShape
@@ -16,9 +17,6 @@ from dna_asic.spec.layer import LayerShape
 CHUNK_FIELDS = ("pe_rows", "pe_cols", "n_w", "n_i", "n_o", "n_pp", "rf_w_words", "rf_i_words", "rf_o_words",
                 "gb_w_bytes", "gb_i_bytes", "gb_o_bytes")
 PORT_FIELDS = ("port_bytes", "memory_latency_cycles")
-ORDER_FIELDS = ("rf_order", "gb_order", "dram_order")
-
-
 LAYER_FIELDS = ("stride", "pad", "h", "w", "k_segments", "pool_window", "has_residual", "maximum")
 
 
@@ -37,8 +35,7 @@ def chip_family(accelerator: AcceleratorConfig) -> tuple[Dim, Dim, Reduction]:
 class ChipBatch:
     """One-chunk accelerators of one family; the fields of ChunkConfig and AcceleratorConfig as int64 [N].
 
-    *_order: [N, loops], the dim at each loop, innermost first. fill_latency, drain_latency: cycles, [N].
-    Its names are those that `spec.geometry` reads of a chunk.
+    fill_latency, drain_latency: cycles, [N]. Its names are those that `spec.geometry` reads of a chunk.
     """
 
     row_dim: Dim
@@ -56,9 +53,6 @@ class ChipBatch:
     gb_w_bytes: Tensor
     gb_i_bytes: Tensor
     gb_o_bytes: Tensor
-    rf_order: Tensor
-    gb_order: Tensor
-    dram_order: Tensor
     port_bytes: Tensor
     memory_latency_cycles: Tensor
     clk_period_ns: Tensor
@@ -74,7 +68,7 @@ class ChipBatch:
                             f"group them.")
         row_dim, col_dim, reduction = families.pop()
         chunks = [a.chunks[0] for a in accelerators]
-        fields = {n: torch.tensor([getattr(c, n) for c in chunks]) for n in CHUNK_FIELDS + ORDER_FIELDS}
+        fields = {n: torch.tensor([getattr(c, n) for c in chunks]) for n in CHUNK_FIELDS}
         fields |= {n: torch.tensor([getattr(a, n) for a in accelerators]) for n in PORT_FIELDS}
         return cls(row_dim=row_dim, col_dim=col_dim, reduction=reduction, **fields,
                    clk_period_ns=torch.tensor([a.clk_period_ns for a in accelerators], dtype=torch.float64),
@@ -145,28 +139,35 @@ class LayerBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class MappingBatch:
-    """Tilings: at each level one int64 [N] per dim, in the order of `Dim`. Read like a Mapping."""
+    """Tilings: at each level one int64 [N] per dim, in the order of `Dim`. Read like a Mapping.
+
+    *_order: int64 [N, loops], the dim at each loop, innermost first.
+    """
 
     rf: tuple[Tensor, ...]
     noc: tuple[Tensor, ...]
     gb: tuple[Tensor, ...]
     dram: tuple[Tensor, ...]
+    rf_order: Tensor
+    gb_order: Tensor
+    dram_order: Tensor
 
     @classmethod
-    def from_tensor(cls, factors: Tensor) -> "MappingBatch":
-        """factors: int64 [N, 4, 7], levels in the order of `Level`."""
+    def from_tensor(cls, factors: Tensor, orders: Table[str, Tensor]) -> "MappingBatch":
+        """factors: int64 [N, 4, 7], levels in the order of `Level`; orders: by name, [N, loops]."""
         columns = factors.permute(1, 2, 0).contiguous()
-        return cls(**{level.name.lower(): tuple(columns[level]) for level in Level})
+        return cls(**{level.name.lower(): tuple(columns[level]) for level in Level}, **orders)
 
     @classmethod
     def from_mappings(cls, mappings: Sequence[Mapping]) -> "MappingBatch":
         """One row per mapping."""
-        return cls.from_tensor(torch.tensor([[m.factors(level) for level in Level] for m in mappings]))
+        return cls.from_tensor(torch.tensor([[m.factors(level) for level in Level] for m in mappings]),
+                               {n: torch.tensor([getattr(m, n) for m in mappings]) for n in ORDERS})
 
 
-def mapping_at(factors: Tensor) -> Mapping:
-    """The record of one row [4, 7]."""
-    return Mapping(**{level.name.lower(): tuple(factors[level].tolist()) for level in Level})
+def mapping_at(factors: Tensor, orders: Table[str, tuple[Dim, ...]]) -> Mapping:
+    """The record of one row [4, 7] with these loop orders."""
+    return Mapping(**{level.name.lower(): tuple(factors[level].tolist()) for level in Level}, **orders)
 
 
 @dataclass(frozen=True, kw_only=True)

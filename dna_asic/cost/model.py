@@ -80,8 +80,8 @@ def schedule_of(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, size
     """Sizes and nests of each row."""
     return Schedule(
         layer=layer, chips=chips, mapping=mapping, geometry=sizes or geometry(layer, chips, chips.port_bytes, mapping),
-        rf=Nest.of(chips.rf_order, mapping.rf), gb=Nest.of(chips.gb_order, mapping.gb),
-        dram=Nest.of(chips.dram_order, mapping.dram))
+        rf=Nest.of(mapping.rf_order, mapping.rf), gb=Nest.of(mapping.gb_order, mapping.gb),
+        dram=Nest.of(mapping.dram_order, mapping.dram))
 
 
 def core_cycles(s: Schedule) -> Tensor:

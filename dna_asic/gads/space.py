@@ -12,7 +12,7 @@ import torch
 
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.space import Choice, Space
-from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
+from dna_asic.spec.accelerator import ORDERS, AcceleratorConfig, ChunkConfig, LoopOrders, Reduction, loop_order
 from dna_asic.spec.dims import Dim, Operand
 from dna_asic.spec.record import from_plain, load_yaml
 
@@ -22,7 +22,6 @@ DATAFLOWS = {
     "kc_drain": (Dim.K, Dim.C, Reduction.DRAIN),
     "pq": (Dim.P, Dim.Q, Reduction.TREE),
 }
-ORDERS = ("rf_order", "gb_order", "dram_order")
 WIDTHS = {"n_w": Operand.W, "n_i": Operand.I, "n_o": Operand.O}
 NUMBERS = ("pe_rows", "pe_cols", "n_pp", "rf_w_words", "rf_i_words", "rf_o_words", "gb_w_bytes", "gb_i_bytes",
            "gb_o_bytes")
@@ -61,10 +60,10 @@ class GadsFile:
 
 @dataclass(frozen=True, kw_only=True)
 class GadsSpace:
-    """The space: `choices` (one categorical each), `size`, `freeze`. Narrow it by `pinned`."""
+    """The space: `choices` (one categorical each), `orders` (a layer's), `size`, `freeze`. Narrow it by `pinned`."""
 
     name: str
-    choices: tuple[Choice, ...]
+    entries: tuple[Choice, ...]
     memory_latency_cycles: int
     clk_period_ns: float | None = None
 
@@ -76,8 +75,18 @@ class GadsSpace:
             known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
             raise SpecError(f"Space must be one of {known} or a .yaml file, not '{source}'.")
         plain = from_plain(GadsFile, load_yaml(bundled if bundled.exists() else Path(source)), f"space '{source}'")
-        return cls(name=plain.name, choices=tuple(Choice(e, plain.entries[e]) for e in ENTRIES),
+        return cls(name=plain.name, entries=tuple(Choice(e, plain.entries[e]) for e in ENTRIES),
                    memory_latency_cycles=plain.memory_latency_cycles, clk_period_ns=plain.clk_period_ns)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Entries that make the chip."""
+        return tuple(c for c in self.entries if c.label not in ORDERS)
+
+    @property
+    def orders(self) -> LoopOrders:
+        """Loop orders that the mapper may give a layer."""
+        return LoopOrders(**{c.label: tuple(map(loop_order, c.options)) for c in self.entries if c.label in ORDERS})
 
     @property
     def space(self) -> Space:
@@ -86,12 +95,12 @@ class GadsSpace:
 
     @property
     def size(self) -> int:
-        """Number of samples; tilings, which depend on the network, are not in it."""
+        """Number of chips; mappings, which depend on the network, are not in it."""
         return self.space.size
 
     def pinned(self, pins: Sequence[str]) -> "GadsSpace":
         """Narrow entries by "name=value" or "name=value|value"; raises SpecError with every wrong pin."""
-        choices, faults = {c.label: c for c in self.choices}, []
+        choices, faults = {c.label: c for c in self.entries}, []
         for pin in pins:
             label, equals, text = pin.partition("=")
             if not equals or label not in choices:
@@ -107,7 +116,7 @@ class GadsSpace:
                 choices[label] = Choice(label, kept)
         if faults:
             raise SpecError("\n".join(faults))
-        return dataclasses.replace(self, choices=tuple(choices.values()))
+        return dataclasses.replace(self, entries=tuple(choices.values()))
 
     def at_clock(self, clk_period_ns: float) -> "GadsSpace":
         """The space with the technology's clock, unless its file fixes one."""
@@ -127,8 +136,7 @@ class GadsSpace:
         lanes = _lane_extents(row_dim, col_dim, sample["pe_rows"], sample["pe_cols"])
         chunk = ChunkConfig(
             row_dim=row_dim, col_dim=col_dim, reduction=reduction, **{n: sample[n] for n in NUMBERS},
-            **{n: widest(sample[n], lanes[x]) for n, x in WIDTHS.items()},
-            **{n: tuple(Dim[d] for d in sample[n].split()) for n in ORDERS})
+            **{n: widest(sample[n], lanes[x]) for n, x in WIDTHS.items()})
         return AcceleratorConfig(
             name=self.name, chunks=(chunk,), port_bytes=sample["port_bytes"],
             memory_latency_cycles=self.memory_latency_cycles, clk_period_ns=self.clk_period_ns or DEFAULT_CLK_PERIOD_NS)

@@ -145,7 +145,7 @@ class _LayerCompiler:
         w = dict(zip((G, K, C, R, S), _row_major([rf[d] for d in (G, K, C, R, S)]), strict=True))
         o = dict(zip((G, K, P, Q), _row_major([rf[d] for d in (G, K, P, Q)]), strict=True))
         i = {G: rf[C] * box_h * box_w, C: box_h * box_w, P: st * box_w, R: box_w, Q: st, S: 1}
-        return _level("rf", self.chunk.rf_order, rf, {"w": w, "i": i, "o": o})
+        return _level("rf", self.mapping.rf_order, rf, {"w": w, "i": i, "o": o})
 
     def _pitches(self):
         """(I bytes per pixel, per row; O words per pixel, per row) of the global buffers."""
@@ -162,7 +162,7 @@ class _LayerCompiler:
         i = {G: array[G] * geo.i_group_stride, C: array[C], P: array[P] * st * i_row, Q: array[Q] * st * i_pixel,
              R: array[R] * i_row, S: array[S] * i_pixel}
         o = {G: array[G] * geo.o_group_stride, K: array[K], P: array[P] * o_row, Q: array[Q] * o_pixel}
-        return _level("gb", self.chunk.gb_order, gb, {"w": w, "i": i, "o": o})
+        return _level("gb", self.mapping.gb_order, gb, {"w": w, "i": i, "o": o})
 
     def _noc(self):
         """Fill and drain nests."""
@@ -186,7 +186,7 @@ class _LayerCompiler:
     def _dram(self, source: TensorLayout, output: TensorLayout):
         """Tile steps in memory: byte addresses, first output pixel, first channel block."""
         shape, geo, port, tile = self.shape, self.geo, self.port, self.geo.gb_tile
-        dram, order, pool = self.mapping.dram, self.chunk.dram_order, self.shape.pool_window
+        dram, order, pool = self.mapping.dram, self.mapping.dram_order, self.shape.pool_window
         tiles = _row_major([dram[d] for d in (G, K, C)])
         w = {d: t * geo.dma_beats[W] * port for d, t in zip((G, K, C), tiles, strict=True)}
         if shape.depthwise:

@@ -65,12 +65,12 @@ def _aligned(layer, port, mapping, tile):
     legal = ~(split[C] & (tile[C] % port != 0)) & ~(split[K] & (tile[K] % port != 0))
     if layer.depthwise:
         return legal & ~(split[G] & (tile[G] % port != 0)) & (tile[K] == 1) & (tile[C] == 1)
-    return legal & _grouped(layer, port, mapping, tile, split) if layer.grouped else legal
+    legal &= ~((tile[G] > 1) & (split[C] | split[K]))
+    return legal & _grouped(layer, port, mapping, tile) if layer.grouped else legal
 
 
-def _grouped(layer, port, mapping, tile, split):
-    legal = ~((tile[G] > 1) & (split[C] | split[K]))
-    legal &= round_up(tile[K] * mapping.dram[K], port) == round_up(layer.bound(K), port)
+def _grouped(layer, port, mapping, tile):
+    legal = round_up(tile[K] * mapping.dram[K], port) == round_up(layer.bound(K), port)
     legal &= (tile[G] == 1) | (round_up(tile[C], port) == round_up(layer.bound(C), port))
     segment = layer.bound(K) // layer.k_segments
     shuffled = (tile[G] == 1) & (mapping.dram[G] == layer.bound(G)) & (tile[K] == segment) & (segment % port == 0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping
-from dna_asic.spec.dims import DIMS, Operand
+from dna_asic.spec.dims import DIMS, DRAM_DIMS, Dim, Operand
 from dna_asic.spec.geometry import ceil_div, mapping_faults
 from dna_asic.spec.layer import LayerShape
 
@@ -108,8 +108,15 @@ def _draw(layer, port, chunk, rng):
         if d in (P, Q) and layer.pool_window > 1 and rf[d] * noc[d] * gb[d] % layer.pool_window:
             gb[d] = gb[d] * layer.pool_window
         dram[d] = ceil_div(layer.bounds[d], rf[d] * noc[d] * gb[d])
-    mapping = Mapping(rf=tuple(rf), noc=tuple(noc), gb=tuple(gb), dram=tuple(dram))
+    mapping = Mapping(rf=tuple(rf), noc=tuple(noc), gb=tuple(gb), dram=tuple(dram), **random_orders(rng))
     return _segmented(layer, mapping) if layer.k_segments > 1 and layer.g > 1 else mapping
+
+
+def random_orders(rng: random.Random) -> dict[str, tuple[Dim, ...]]:
+    """Loop orders of a Mapping, any that the hardware runs."""
+    shuffled = lambda dims: tuple(rng.sample(dims, len(dims)))  # noqa: E731
+    return {"rf_order": shuffled(DIMS), "gb_order": shuffled(DIMS),
+            "dram_order": (C, *shuffled([d for d in DRAM_DIMS if d is not C]))}
 
 
 def _segmented(layer, mapping):

@@ -1,13 +1,15 @@
-"""The mapper: the best tiling of a layer on a chip by the exact cost model.
+"""The mapper: the best tiling and loop orders of a layer on a chip by the exact cost model.
 
 A tiling is written as genes per dim: its factor at RF, at the NoC, and the wished number of DRAM tiles; the factor at
-the global buffer is what remains, rounded so that tiles meet the alignment rules. An evolutionary search over genes
+the global buffer is what remains, rounded so that tiles meet the alignment rules. Three more genes choose the loop
+orders. An evolutionary search over genes
 (fresh samples, changed copies of the best, exchanged dims) runs for many (layer, chip) pairs in one batch; every
 tiling is checked before it is priced. Everything follows from the generator.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Table
 from dataclasses import dataclass
 
 import torch
@@ -16,15 +18,16 @@ from torch import Tensor
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, chip_family, evaluate, layer_kind, mapping_at
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.mapping.legality import check_batch
-from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
-from dna_asic.spec.dims import DIMS, Operand
+from dna_asic.spec.accelerator import ALL_ORDERS, ORDERS, AcceleratorConfig, LoopOrders, Mapping
+from dna_asic.spec.dims import DIMS, Dim, Operand
 from dna_asic.spec.geometry import ceil_div, round_up
 from dna_asic.spec.latency import RUN_CYCLES
 from dna_asic.spec.layer import LayerShape
 from dna_asic.technology import Technology
 
 G, K, C, P, Q, R, S = DIMS
-GENES = 3  # RF, NoC, DRAM
+GENES = 4  # RF, NoC, DRAM per dim; the numbers of the loop orders
+MAX_ORDER_GENE = 5040
 MAX_RF_FACTOR = 16
 Score = Callable[[Tensor, Tensor], Tensor]  # (energy_pj, cycles) -> lower is better
 OBJECTIVES: dict[str, Score] = {
@@ -49,7 +52,8 @@ QUICK = Effort(width=48, rounds=4, keep=8)
 @dataclass(frozen=True, kw_only=True)
 class Tilings:
     """Best tiling of each of M pairs. factors: int64 [M, 4, 7]; score, cycles, energy_pj: [M] (score inf where no
-    legal tiling was found); genes: int64 [M, keep, 3, 7], to start the next search from. evaluations: tilings priced.
+    legal tiling was found); genes: int64 [M, keep, GENES, 7], best first, to start the next search from. evaluations:
+    tilings priced.
     """
 
     factors: Tensor
@@ -61,9 +65,9 @@ class Tilings:
 
 
 def search_tilings(layers: LayerBatch, chips: ChipBatch, prices: Prices, score: Score, generator: torch.Generator,
-                   effort: Effort = QUICK, start: Tensor | None = None) -> Tilings:
-    """Search for the M pairs (row i of layers, chips, prices); `start`: genes [M, n, 3, 7] to begin with."""
-    pool, priced = _Pool.empty(len(layers), effort.keep), 0
+                   effort: Effort = QUICK, start: Tensor | None = None, orders: LoopOrders = ALL_ORDERS) -> Tilings:
+    """Search for the M pairs (row i of layers, chips, prices); `start`: genes [M, n, GENES, 7] to begin with."""
+    pool, priced, tables = _Pool.empty(len(layers), effort.keep), 0, order_tables(orders)
     for n in range(effort.rounds):
         genes = _first(layers, chips, effort, generator, start) if n == 0 else _next(
             layers, chips, pool, effort, generator)
@@ -71,10 +75,11 @@ def search_tilings(layers: LayerBatch, chips: ChipBatch, prices: Prices, score: 
         flat = genes.flatten(0, 1)
         rows = (layers.take(pair), chips.take(pair))
         factors = complete(*rows, flat)
-        legal = check_batch(*rows, MappingBatch.from_tensor(factors)).legal.nonzero().squeeze(1)
+        every = MappingBatch.from_tensor(factors, orders_of(flat, tables))
+        legal = check_batch(*rows, every).legal.nonzero().squeeze(1)
         who = pair[legal]
-        cost = evaluate(rows[0].take(legal), rows[1].take(legal), MappingBatch.from_tensor(factors[legal]),
-                        prices.take(who))
+        mapping = MappingBatch.from_tensor(factors[legal], orders_of(flat[legal], tables))
+        cost = evaluate(rows[0].take(legal), rows[1].take(legal), mapping, prices.take(who))
         priced += len(legal)
         value = torch.full((3, len(flat)), torch.inf, dtype=torch.float64)
         value[:, legal] = torch.stack([score(cost.energy_pj, cost.cycles), cost.energy_pj, cost.cycles.double()])
@@ -85,9 +90,19 @@ def search_tilings(layers: LayerBatch, chips: ChipBatch, prices: Prices, score: 
                    evaluations=priced)
 
 
+def order_tables(orders: LoopOrders) -> dict[str, Tensor]:
+    """Options of each level as int64 [options, loops]."""
+    return {name: torch.tensor(getattr(orders, name)) for name in ORDERS}
+
+
+def orders_of(genes: Tensor, tables: Table[str, Tensor]) -> dict[str, Tensor]:
+    """[N, loops] per level: the loop orders of genes [N, GENES, 7]."""
+    return {name: table[genes[:, 3, i] % len(table)] for i, (name, table) in enumerate(tables.items())}
+
+
 @dataclass(frozen=True)
 class _Pool:
-    """Survivors per pair, best first: genes [M, n, 3, 7], factors [M, n, 4, 7], value [3, M, n] (score, pJ, cycles)."""
+    """Survivors per pair, best first: genes [M, n, GENES, 7], factors [M, n, 4, 7], value (score, pJ, cycles)."""
 
     genes: Tensor
     factors: Tensor
@@ -114,8 +129,8 @@ class _Pool:
 
 
 def complete(layers: LayerBatch, chips: ChipBatch, genes: Tensor) -> Tensor:
-    """[N, 4, 7] factors of genes [N, 3, 7]: tiles of about the wished size that meet the alignment rules."""
-    rf, noc, wished = genes.unbind(1)
+    """[N, 4, 7] factors of genes [N, GENES, 7]: tiles of about the wished size that meet the alignment rules."""
+    rf, noc, wished, _ = genes.unbind(1)
     bounds = torch.stack(layers.bounds, dim=1)
     array = rf * noc
     unit = _tile_unit(layers, chips, wished)
@@ -139,7 +154,7 @@ def _tile_unit(layers, chips, dram):
 
 
 def _first(layers, chips, effort, generator, start):
-    """[M, width, 3, 7]: fresh samples, the smallest tiles, and what was given."""
+    """[M, width, GENES, 7]: fresh samples, the smallest tiles, and what was given."""
     pair = torch.arange(len(layers)).repeat_interleave(effort.width)
     fresh = _sample(layers.take(pair), chips.take(pair), generator).view(len(layers), effort.width, GENES, 7)
     smallest = _smallest(layers)
@@ -153,7 +168,7 @@ def _first(layers, chips, effort, generator, start):
 
 
 def _smallest(layers):
-    """[M, 3, 7]: the tiling that asks least of every memory."""
+    """[M, GENES, 7]: the tiling that asks least of every memory."""
     genes = torch.ones((len(layers), GENES, 7), dtype=torch.int64)
     for d in (G, K, C, P, Q):
         genes[:, 2, d] = layers.bound(d)
@@ -161,7 +176,7 @@ def _smallest(layers):
 
 
 def _next(layers, chips, pool, effort, generator):
-    """[M, width, 3, 7]: changed copies of survivors; a third of the dims may come from another survivor."""
+    """[M, width, GENES, 7]: changed copies of survivors; a third of the dims may come from another survivor."""
     pairs, keep = pool.genes.shape[:2]
     pair = torch.arange(pairs)[:, None]
     rank = lambda: (torch.rand((pairs, effort.width), generator=generator) ** 2 * keep).long()  # noqa: E731
@@ -185,7 +200,7 @@ def _neighbour(genes, generator):
 
 def _restrict(layers, chips, genes):
     """Bring genes to what their dim allows: NoC to legal extents, no more than the bound, whole kernels at DRAM."""
-    rf, noc, dram = (x.clone() for x in genes.unbind(1))
+    rf, noc, dram, order = (x.clone() for x in genes.unbind(1))
     bounds = torch.stack(layers.bounds, dim=1)
     spatial = {chips.row_dim: ("row", chips.pe_rows), chips.col_dim: ("col", chips.pe_cols)}
     for d in DIMS:
@@ -213,7 +228,7 @@ def _restrict(layers, chips, genes):
         several = (~single).squeeze(1)  # several groups in a tile: C and K stay whole
         for d in (K, C):
             dram[:, d] = torch.where(several, 1, dram[:, d])
-    return torch.stack([rf, noc, dram], dim=1)
+    return torch.stack([rf, noc, dram, order], dim=1)
 
 
 def lane_unit(chips: ChipBatch, axis: str) -> Tensor:
@@ -226,7 +241,7 @@ def lane_unit(chips: ChipBatch, axis: str) -> Tensor:
 
 
 def _sample(layers, chips, generator):
-    """[N, 3, 7]: fresh genes. PEs mostly all used, RF factors mostly 1, DRAM split as little as a row's mood says."""
+    """[N, GENES, 7]: fresh genes. PEs mostly all used, RF factors mostly 1, DRAM split as a row's mood says."""
     rows = len(layers)
     rand = lambda *shape: torch.rand((rows, *shape), generator=generator)  # noqa: E731
     bounds = torch.stack(layers.bounds, dim=1)
@@ -239,7 +254,8 @@ def _sample(layers, chips, generator):
     dram = torch.where(split, log_uniform(bounds), 1)
     if layers.grouped:
         dram[:, G] = torch.where(rand() < 0.6, bounds[:, G], dram[:, G])
-    return _restrict(layers, chips, torch.stack([rf, noc, dram], dim=1))
+    order = (rand(7) * MAX_ORDER_GENE).long()
+    return _restrict(layers, chips, torch.stack([rf, noc, dram, order], dim=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,15 +271,16 @@ class MappedNetwork:
 class Mapper:
     """Maps layers on one accelerator; results are kept by shape.
 
-    objective: "edp", "energy" or "latency". Deterministic in the seed, whatever the order of the questions.
+    objective: "edp", "energy" or "latency". orders: what it may choose from. Deterministic in the seed, whatever the
+    order of the questions.
     """
 
     def __init__(self, accelerator: AcceleratorConfig, technology: Technology, objective: str = "edp",
-                 effort: Effort | None = None, seed: int = 0):
+                 effort: Effort | None = None, seed: int = 0, orders: LoopOrders = ALL_ORDERS):
         if objective not in OBJECTIVES:
             raise SpecError(f"Mapper: objective must be one of {', '.join(OBJECTIVES)}, not '{objective}'.")
         self.accelerator, self.objective, self.seed = accelerator, objective, seed
-        self.effort = effort or Effort()
+        self.effort, self.orders = effort or Effort(), orders
         self._chip = ChipBatch.from_configs([accelerator])
         self._prices = Prices.of([accelerator], technology)
         self._kept: dict[LayerShape, Tilings] = {}
@@ -271,7 +288,7 @@ class Mapper:
 
     def layer(self, shape: LayerShape) -> Mapping:
         """Best mapping of one layer alone; raises InfeasibleDesign when none is legal."""
-        return mapping_at(self._tilings([shape])[shape].factors)
+        return self._mapping(self._tilings([shape])[shape])
 
     def costs(self, shapes: Sequence[LayerShape]) -> Tensor:
         """float64 [n, 2]: energy in pJ and cycles of each layer at its best mapping."""
@@ -285,11 +302,15 @@ class Mapper:
         if self.objective == "edp":
             energy, cycles = self.costs(shapes).sum(dim=0)
             score = lambda e, t: e / energy + t / (cycles + RUN_CYCLES)  # noqa: E731 - d ln(E T)
-            kept = self._search(sorted(set(shapes), key=repr), score, {s: t.genes for s, t in kept.items()})
+            kept = self._search(sorted(set(shapes), key=repr), score, {s: t.genes[None] for s, t in kept.items()})
         best = [kept[s] for s in shapes]
         return MappedNetwork(
-            mappings=tuple(mapping_at(t.factors) for t in best), cycles=tuple(int(t.cycles) for t in best),
+            mappings=tuple(map(self._mapping, best)), cycles=tuple(int(t.cycles) for t in best),
             energy_pj=tuple(float(t.energy_pj) for t in best), evaluations=self.evaluations - before)
+
+    def _mapping(self, tilings: Tilings) -> Mapping:
+        orders = orders_of(tilings.genes[:1], order_tables(self.orders))
+        return mapping_at(tilings.factors, {name: tuple(map(Dim, row[0].tolist())) for name, row in orders.items()})
 
     def _tilings(self, shapes):
         fresh = sorted(set(shapes) - set(self._kept), key=repr)
@@ -302,13 +323,13 @@ class Mapper:
         for shape in shapes:
             tilings = search_tilings(
                 LayerBatch.from_shapes([shape]), self._chip, self._prices, score,
-                torch.Generator().manual_seed(self.seed), self.effort, start.get(shape))
+                torch.Generator().manual_seed(self.seed), self.effort, start.get(shape), self.orders)
             self.evaluations += tilings.evaluations
             if not tilings.score.isfinite():
                 raise InfeasibleDesign(f"Accelerator '{self.accelerator.name}': no legal tiling found for {shape}; "
                                        f"enlarge its buffers.")
             found[shape] = dataclasses.replace(tilings, **{n: getattr(tilings, n)[0] for n in (
-                "factors", "score", "cycles", "energy_pj")})
+                "factors", "score", "cycles", "energy_pj", "genes")})
         return found
 
 

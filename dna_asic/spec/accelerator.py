@@ -4,11 +4,21 @@ import enum
 from dataclasses import dataclass
 
 from dna_asic.errors import InfeasibleDesign
-from dna_asic.spec.dims import DIMS, REDUCTION, RELEVANT, Dim, Level, Operand
+from dna_asic.spec.dims import DIMS, DRAM_DIMS, REDUCTION, RELEVANT, Dim, Level, Operand
 
 SPATIAL_DIMS = (Dim.G, Dim.K, Dim.C, Dim.P, Dim.Q, Dim.R)
 BUILT_SPATIAL_PAIRS = ((Dim.K, Dim.C), (Dim.P, Dim.Q))  # what rtl_gen generates today
 MODELLED_SPATIAL_PAIRS = (*BUILT_SPATIAL_PAIRS, (Dim.R, Dim.P))  # what the cost model prices
+
+
+def loop_order(text: str) -> tuple[Dim, ...]:
+    """Dims of an order written as "S R C ...", innermost first; raises KeyError for what names no dim."""
+    return tuple(Dim[d] for d in text.split())
+
+
+_SAME_REUSE = ("S R C Q P K G", "S R C K Q P G", "Q P S R C K G", "Q P K S R C G", "K S R C Q P G", "K Q P S R C G")
+ORDERS = {"rf_order": tuple(map(loop_order, _SAME_REUSE)), "gb_order": tuple(map(loop_order, _SAME_REUSE)),
+          "dram_order": tuple(map(loop_order, ("C Q P K G", "C K Q P G", "C Q P G K", "C K G Q P")))}
 
 
 class Reduction(enum.Enum):
@@ -31,13 +41,12 @@ def is_power_of_two(value: int) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkConfig:
-    """One chunk: PE array, NoC, buffers and loop orders.
+    """One chunk: PE array, NoC and buffers.
 
     pe_rows, pe_cols: PEs. row_dim, col_dim: the loop dim unrolled on rows and on columns.
     n_w, n_i, n_o: fill and drain widths in words (8-bit W and I, 32-bit O) per cycle; n_pp: post-processing
     lanes. rf_*_words: register-file words per PE and half (with an adder tree the O words stand at each root).
     gb_*_bytes: global-buffer bytes, both halves together (O at 4 bytes a word).
-    *_order: loop order at a level, innermost first, a permutation of all seven dims (DRAM: of G K C P Q).
 
     Raises InfeasibleDesign with every broken rule.
     """
@@ -58,9 +67,6 @@ class ChunkConfig:
     gb_w_bytes: int
     gb_i_bytes: int
     gb_o_bytes: int
-    rf_order: tuple[Dim, ...] = (Dim.S, Dim.R, Dim.C, Dim.Q, Dim.P, Dim.K, Dim.G)
-    gb_order: tuple[Dim, ...]
-    dram_order: tuple[Dim, ...]
 
     def __post_init__(self):
         faults = list(self._faults())
@@ -90,12 +96,6 @@ class ChunkConfig:
                 yield f"Chunk: {name} must be a power of two in 1024..524288, not {value}."
         if self.reduction is Reduction.DRAIN and not self.reduction_axes:
             yield "Chunk: reduction 'drain' needs a spatial reduction dim; use 'tree'."
-        for name, dims in (("rf_order", DIMS), ("gb_order", DIMS),
-                           ("dram_order", (Dim.G, Dim.K, Dim.C, Dim.P, Dim.Q))):
-            if sorted(getattr(self, name)) != sorted(dims):
-                yield f"Chunk: {name} must be a permutation of {' '.join(d.name for d in dims)}."
-        if self.dram_order[:1] != (Dim.C,):
-            yield "Chunk: dram_order must begin (innermost) with C, so that psums never leave the chip."
 
     def _pair_fault(self, verb, pairs):
         return (f"Chunk: spatial pair ({self.row_dim.name},{self.col_dim.name}) is not {verb}; use one of "
@@ -175,18 +175,67 @@ class AcceleratorConfig:
             raise InfeasibleDesign("\n".join(faults))
 
 
+def _names(dims):
+    return " ".join(d.name for d in dims)
+
+
+def order_faults(name: str, order: tuple[Dim, ...]):
+    """Yield what is wrong with a loop order (innermost first) at the level that `name` (rf_order, ...) says."""
+    dims = DRAM_DIMS if name == "dram_order" else DIMS
+    if sorted(order) != sorted(dims):
+        yield f"{name} must be a permutation of {_names(dims)}, not {_names(order)}."
+    elif dims is DRAM_DIMS and order[0] is not Dim.C:
+        yield "dram_order must begin (innermost) with C, so that psums never leave the chip."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOrders:
+    """Loop orders that a mapper may choose from at each level, innermost first.
+
+    The default has one order for every reuse of W, I and O: neighbouring loops that move the same operands commute, so
+    C R S go together, and P Q; G moves all and is outermost, but for the DRAM level. Raises InfeasibleDesign.
+    """
+
+    rf_order: tuple[tuple[Dim, ...], ...] = ORDERS["rf_order"]
+    gb_order: tuple[tuple[Dim, ...], ...] = ORDERS["gb_order"]
+    dram_order: tuple[tuple[Dim, ...], ...] = ORDERS["dram_order"]
+
+    def __post_init__(self):
+        faults = [f"Loop orders: {fault}" for name in ORDERS for order in getattr(self, name)
+                  for fault in order_faults(name, order)]
+        if faults:
+            raise InfeasibleDesign("\n".join(faults))
+
+
+ALL_ORDERS = LoopOrders()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mapping:
-    """Tiling of one layer on one chunk: the factor of every dim at every level, in the order of `Dim`.
+    """Tiling and loop orders of one layer on one chunk.
 
-    The product of a dim's four factors covers its bound (the last tile may be ragged and is padded).
+    rf, noc, gb, dram: the factor of every dim at that level, in the order of `Dim`. The product of a dim's four
+    factors covers its bound (the last tile may be ragged and is padded). *_order: loops innermost first, a permutation
+    of all seven dims (DRAM: of G K C P Q, C innermost). Raises InfeasibleDesign for an order that is none.
     """
 
     rf: tuple[int, ...]
     noc: tuple[int, ...]
     gb: tuple[int, ...]
     dram: tuple[int, ...]
+    rf_order: tuple[Dim, ...] = ORDERS["rf_order"][0]
+    gb_order: tuple[Dim, ...] = ORDERS["gb_order"][0]
+    dram_order: tuple[Dim, ...] = ORDERS["dram_order"][0]
+
+    def __post_init__(self):
+        faults = [f"Mapping: {fault}" for name in ORDERS for fault in order_faults(name, getattr(self, name))]
+        if faults:
+            raise InfeasibleDesign("\n".join(faults))
 
     def factors(self, level: Level) -> tuple[int, ...]:
         """Factors at one level."""
         return (self.rf, self.noc, self.gb, self.dram)[level]
+
+    def order(self, level: Level) -> tuple[Dim, ...]:
+        """Loop order of a level that has one (all but the NoC)."""
+        return {Level.RF: self.rf_order, Level.GB: self.gb_order, Level.DRAM: self.dram_order}[level]

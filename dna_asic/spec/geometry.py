@@ -169,8 +169,8 @@ def _alignment_faults(layer, port, mapping, tile):
         yield f"A depthwise layer keeps the factors of K and C at 1; not tile K={tile[K]}, C={tile[C]}."
     if layer.depthwise and mapping.dram[G] > 1 and tile[G] % port:
         yield f"Tile G={tile[G]} must be a multiple of port_bytes={port} when a depthwise G is split at DRAM."
-    if layer.g > 1 and not layer.depthwise and tile[G] > 1 and (mapping.dram[C] > 1 or mapping.dram[K] > 1):
-        yield f"A grouped layer with several groups in a tile (G={tile[G]}) must keep C and K whole at DRAM."
+    if not layer.depthwise and tile[G] > 1 and (mapping.dram[C] > 1 or mapping.dram[K] > 1):
+        yield f"A layer with several groups in a tile (G={tile[G]}) must keep C and K whole at DRAM."
     if layer.g > 1 and not layer.depthwise:
         if round_up(tile[K] * mapping.dram[K], port) != round_up(layer.k, port):
             yield f"Tile K={tile[K]} times {mapping.dram[K]} must not leave the blocks of a group's K={layer.k}."

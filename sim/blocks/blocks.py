@@ -35,8 +35,7 @@ def _accelerator(name, *, port, rows, cols, pair, reduction, widths, rf_words,
         pe_rows=rows, pe_cols=cols, row_dim=pair[0], col_dim=pair[1], reduction=reduction,
         **dict(zip(("n_w", "n_i", "n_o", "n_pp"), widths)),
         **dict(zip(("rf_w_words", "rf_i_words", "rf_o_words"), rf_words)),
-        gb_w_bytes=buffers[0], gb_i_bytes=buffers[1], gb_o_bytes=buffers[2], rf_order=(S, C, Q, R, K, P, G),
-        gb_order=(Q, C, K, S, P, R, G), dram_order=(C, K, P, Q, G))
+        gb_w_bytes=buffers[0], gb_i_bytes=buffers[1], gb_o_bytes=buffers[2])
     return AcceleratorConfig(name=name, chunks=(chunk,), port_bytes=port, memory_latency_cycles=8, clk_period_ns=1.0)
 
 

@@ -12,7 +12,7 @@ from dna_asic.mapping.mapper import trivial_mapping
 from dna_asic.mapping.optimise import Effort
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
 from dna_asic.spec.design import Design
-from dna_asic.spec.dims import DIMS, Dim
+from dna_asic.spec.dims import Dim
 from dna_asic.spec.geometry import check_mapping
 from dna_asic.technology import load_technology
 from sim.four_layers import four_layers
@@ -22,8 +22,7 @@ SMALL = Grid(pes=(0.5, 1.0), gb_w=(0.5, 1.0), gb_i=(1.0,), gb_o=(1.0,), width=(2
 EFFORT = Effort(width=32, rounds=2, keep=8)
 RUN = AcceleratorConfig(name="own", port_bytes=8, memory_latency_cycles=20, clk_period_ns=2.0, chunks=(ChunkConfig(
     pe_rows=4, pe_cols=4, row_dim=Dim.K, col_dim=Dim.C, reduction=Reduction.TREE, n_w=4, n_i=4, n_o=4, n_pp=4,
-    rf_w_words=8, rf_i_words=16, rf_o_words=16, gb_w_bytes=32768, gb_i_bytes=8192, gb_o_bytes=8192,
-    gb_order=tuple(DIMS), dram_order=(Dim.C, Dim.G, Dim.K, Dim.P, Dim.Q)),))
+    rf_w_words=8, rf_i_words=16, rf_o_words=16, gb_w_bytes=32768, gb_i_bytes=8192, gb_o_bytes=8192),))
 
 
 @pytest.fixture(scope="module")

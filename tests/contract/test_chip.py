@@ -72,7 +72,7 @@ def assert_outputs(program, golden, runs):
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CHIPS])
 def test_model_is_the_chip(name, seed, tmp_path_factory):
-    chip = make_chip(name, random.Random(0))
+    chip = make_chip(name)
     program, golden, report, runs = run(chip, all_kinds(seed), seed, 2, tmp_path_factory)
     assert_outputs(program, golden, runs)
     for result in runs:
@@ -85,7 +85,7 @@ def test_model_is_the_chip(name, seed, tmp_path_factory):
 @pytest.mark.simulator
 @pytest.mark.parametrize("stall_seed", [3, 4])
 def test_stalls_change_cycles_only(stall_seed, tmp_path_factory):
-    chip = make_chip("kc-tree-4x4", random.Random(0))
+    chip = make_chip("kc-tree-4x4")
     program, golden, report, runs = run(chip, all_kinds(stall_seed), stall_seed, 2, tmp_path_factory,
                                         stall_seed=stall_seed)
     assert_outputs(program, golden, runs)
@@ -96,7 +96,7 @@ def test_stalls_change_cycles_only(stall_seed, tmp_path_factory):
 
 @pytest.mark.simulator
 def test_icarus_agrees(tmp_path_factory):
-    chip = make_chip("kc-tree-2x3", random.Random(0))
+    chip = make_chip("kc-tree-2x3")
     program, golden, report, runs = run(chip, four_layers(), 5, 1, tmp_path_factory, simulator="icarus")
     assert_outputs(program, golden, runs)
     assert runs[0].counters["cycles"] == report.latency_cycles

@@ -22,6 +22,7 @@ from dna_asic.cost.energy import idle_pj_per_cycle, register_bits
 from dna_asic.cost.model import core_cycles, read_job_cycles, schedule_of, store_job_cycles
 from dna_asic.cost.oracle import Port, run_two_levels
 from dna_asic.errors import InfeasibleDesign, SpecError
+from dna_asic.mapping.mapper import random_orders
 from dna_asic.spec import latency
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
 from dna_asic.spec.dims import DIMS, DRAM_DIMS, RELEVANT, Operand
@@ -34,8 +35,7 @@ G, K, C, P, Q, R, S = DIMS
 W, I, O = Operand  # noqa: E741
 GOOD = dict(
     pe_rows=4, pe_cols=4, row_dim=K, col_dim=C, reduction=Reduction.TREE, n_w=4, n_i=4, n_o=2, n_pp=4, rf_w_words=8,
-    rf_i_words=16, rf_o_words=8, gb_w_bytes=8192, gb_i_bytes=8192, gb_o_bytes=8192, gb_order=(C, R, S, Q, P, K, G),
-    dram_order=(C, P, Q, K, G))
+    rf_i_words=16, rf_o_words=8, gb_w_bytes=8192, gb_i_bytes=8192, gb_o_bytes=8192)
 
 
 def accelerator(port=8, **changes):
@@ -51,18 +51,16 @@ def random_point(rng, kinds=BUILT):
     """A legal (layer, accelerator, mapping) of any of the kinds."""
     while True:
         pair, reduction = rng.choice(kinds)
-        order = lambda dims: tuple(rng.sample(dims, len(dims)))  # noqa: E731
         wide = pair == (K, C)
         chip = accelerator(
             port=rng.choice((8, 16)), row_dim=pair[0], col_dim=pair[1], reduction=Reduction(reduction),
             n_w=rng.choice((1, 2, 4)) if wide else 1, n_i=rng.choice((1, 2, 4)) if wide else 1,
-            n_o=rng.choice((1, 2, 4)) if wide else 1, n_pp=rng.choice((1, 2, 8)), rf_i_words=25, gb_order=order(DIMS),
-            rf_order=order(DIMS), dram_order=(C, *order([d for d in DRAM_DIMS if d != C])))
+            n_o=rng.choice((1, 2, 4)) if wide else 1, n_pp=rng.choice((1, 2, 8)), rf_i_words=25)
         mapping = Mapping(
             rf=tuple(rng.choice((1, 1, 2, 3)) for _ in DIMS),
             noc=tuple(rng.choice((1, 2, 4)) if d in pair else 1 for d in DIMS),
             gb=tuple(rng.choice((1, 1, 2, 3)) for _ in DIMS),
-            dram=tuple(rng.choice((1, 1, 2, 3)) if d not in (R, S) else 1 for d in DIMS))
+            dram=tuple(rng.choice((1, 1, 2, 3)) if d not in (R, S) else 1 for d in DIMS), **random_orders(rng))
         bounds = [a * b * c * d - (rng.random() < 0.3) for a, b, c, d in zip(
             mapping.rf, mapping.noc, mapping.gb, mapping.dram, strict=True)]
         if min(bounds) < 1 or max(bounds[R], bounds[S]) > MAX_KERNEL:
@@ -101,19 +99,20 @@ def oracle_cycles(layer, chip, mapping):
     def port(x, duration, order, drain=False):
         return Port(duration, tuple(d in RELEVANT[x] for d in order), drain)
     fill, drain = latency.fill_latency(chunk), latency.drain_latency(chunk)
-    inner = [[port(W, fill + geo.fill_beats[W], chunk.gb_order)], [port(I, fill + geo.fill_beats[I], chunk.gb_order)],
-             [port(O, drain + geo.fill_beats[O], chunk.gb_order, True)]]
+    inner = [[port(W, fill + geo.fill_beats[W], mapping.gb_order)],
+             [port(I, fill + geo.fill_beats[I], mapping.gb_order)],
+             [port(O, drain + geo.fill_beats[O], mapping.gb_order, True)]]
     job = latency.DMA_JOB_CYCLES + chip.memory_latency_cycles
     store = latency.STORE_CYCLES + geo.store_cycles + latency.WRITE_RESPONSE_CYCLES + layer.has_residual * job
-    read = [port(x, job + geo.dma_beats[x], chunk.dram_order) for x in (I, W)]
+    read = [port(x, job + geo.dma_beats[x], mapping.dram_order) for x in (I, W)]
     if layer.has_residual:
-        read.insert(0, port(O, job + geo.store_cycles, chunk.dram_order, True))
+        read.insert(0, port(O, job + geo.store_cycles, mapping.dram_order, True))
     compute = 1
     for d in DIMS:
         compute *= mapping.rf[d]
-    schedule = run_two_levels([mapping.gb[d] for d in chunk.gb_order], compute, inner, latency.CORE_CYCLES,
-                              [mapping.dram[d] for d in chunk.dram_order],
-                              [read, [port(O, store, chunk.dram_order, True)]])
+    schedule = run_two_levels([mapping.gb[d] for d in mapping.gb_order], compute, inner, latency.CORE_CYCLES,
+                              [mapping.dram[d] for d in mapping.dram_order],
+                              [read, [port(O, store, mapping.dram_order, True)]])
     return (job + INSTRUCTION_BYTES // chip.port_bytes + latency.INSTRUCTION_CYCLES + schedule + latency.LAYER_CYCLES)
 
 
@@ -127,13 +126,13 @@ def test_cycles_equal_the_cycle_stepped_machine():
 
 def walked_counts(layer, chip, mapping):
     """Fetches, first visits and real beats by walking the DRAM and GB nests."""
-    chunk, geo = chip.chunks[0], check_mapping(layer, chip, chip.chunks[0], mapping)
+    geo = check_mapping(layer, chip, chip.chunks[0], mapping)
     port, totals, held, seen = chip.port_bytes, dict.fromkeys(("w", "i", "o_add", "o"), 0), {}, set()
     walk = lambda order, factors: (dict(zip(reversed(order), n, strict=True)) for n in itertools.product(  # noqa: E731
         *(range(factors[d]) for d in reversed(order))))
     group = -(-layer.c // port)
     blocks = -(-layer.g // port) if layer.depthwise else layer.g * group
-    for tile in walk(chunk.dram_order, mapping.dram):
+    for tile in walk(mapping.dram_order, mapping.dram):
         for x in (W, I):
             key = tuple(tile[d] for d in DRAM_DIMS if d in RELEVANT[x])
             if held.get(x) != key:
@@ -147,7 +146,7 @@ def walked_counts(layer, chip, mapping):
                     first = tile[G] * geo.gb_tile[G] // port if layer.depthwise else (
                         tile[G] * geo.gb_tile[G] * group + tile[C] * geo.gb_tile[C] // port)
                     totals["i"] += rows * cols * sum(first + n < blocks for n in range(geo.i_tile[2])) * port
-        for step in walk(chunk.gb_order, mapping.gb):
+        for step in walk(mapping.gb_order, mapping.gb):
             key = tuple(step[d] for d in DIMS if d in RELEVANT[O])
             if held.get(O) != (tuple(tile.values()), key):
                 held[O] = (tuple(tile.values()), key)

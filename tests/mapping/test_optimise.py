@@ -9,13 +9,24 @@ from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, evaluate_design
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.mapping.legality import check_batch
-from dna_asic.mapping.optimise import Effort, Mapper, _sample, _smallest, complete, map_layer
-from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
+from dna_asic.mapping.optimise import (
+    GENES,
+    Effort,
+    Mapper,
+    _sample,
+    _smallest,
+    complete,
+    map_layer,
+    order_tables,
+    orders_of,
+)
+from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping, Reduction
 from dna_asic.spec.dims import DIMS, Dim, Level
 from dna_asic.spec.geometry import check_mapping, mapping_faults
 from dna_asic.spec.layer import LayerOp, LayerShape
 from dna_asic.technology import load_technology
 
+ORDERS = orders_of(torch.ones((1, GENES, 7), dtype=torch.int64), order_tables(LoopOrders()))
 TECHNOLOGY = load_technology("asic-28nm")
 LAYERS = (
     LayerShape(k=24, c=16, p=8, q=8, r=3, s=3, pad=1, h=8, w=8),
@@ -34,8 +45,7 @@ LAYERS = (
 ROW_STATIONARY = AcceleratorConfig(
     name="rs", port_bytes=8, memory_latency_cycles=20, clk_period_ns=1.0, chunks=(ChunkConfig(
         pe_rows=3, pe_cols=8, row_dim=Dim.R, col_dim=Dim.P, reduction=Reduction.DRAIN, n_w=1, n_i=1, n_o=1, n_pp=4,
-        rf_w_words=16, rf_i_words=16, rf_o_words=8, gb_w_bytes=16384, gb_i_bytes=16384, gb_o_bytes=16384,
-        gb_order=tuple(DIMS), dram_order=(Dim.C, Dim.Q, Dim.P, Dim.K, Dim.G)),))
+        rf_w_words=16, rf_i_words=16, rf_o_words=8, gb_w_bytes=16384, gb_i_bytes=16384, gb_o_bytes=16384),))
 
 
 def chips(count, seed=0):
@@ -71,7 +81,7 @@ def test_legality_equals_mapping_faults(layer):
         rows += [random_factors(rng, layer, chunk, rng.random() < 0.2) for _ in range(14)]
         rows += complete(*(b.take(torch.zeros(1, dtype=torch.int64)) for b in batch), _smallest(
             LayerBatch.from_shapes([layer]))).tolist()
-        got = check_batch(*batch, MappingBatch.from_tensor(torch.tensor(rows))).legal
+        got = check_batch(*batch, MappingBatch.from_tensor(torch.tensor(rows), ORDERS)).legal
         for row, legal in zip(rows, got.tolist(), strict=True):
             mapping = Mapping(**{level.name.lower(): tuple(row[level]) for level in Level})
             faults = list(mapping_faults(layer, chip, chunk, mapping))

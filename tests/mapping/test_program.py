@@ -44,7 +44,7 @@ def assert_golden(program, chip, quant, image):
 def test_program_random_mappings(name, network):
     for seed in range(4):
         rng = random.Random(f"{name} {network} {seed}")
-        chip, quant = make_chip(name, rng), NETWORKS[network](seed)
+        chip, quant = make_chip(name), NETWORKS[network](seed)
         chunk = chip.chunks[0]
         program = compiled(chip, quant, lambda s: random_mapping(s, chip, chunk, rng))  # noqa: B023
         assert_golden(program, chip, quant, random_images(quant.network, 1, seed)[0])
@@ -53,20 +53,20 @@ def test_program_random_mappings(name, network):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("name", CHIPS)
 def test_program_trivial_mapping(name, network):
-    chip, quant = make_chip(name, random.Random(1)), NETWORKS[network]()
+    chip, quant = make_chip(name), NETWORKS[network]()
     program = compiled(chip, quant, lambda s: trivial_mapping(s, chip, chip.chunks[0]))
     assert_golden(program, chip, quant, random_images(quant.network, 1, 5)[0])
 
 
 def test_random_mapping_is_legal_and_seeded():
-    chip = make_chip("kc-tree-4x4", random.Random(0))
+    chip = make_chip("kc-tree-4x4")
     for _, shape in hardware_shapes(all_kinds().network, chip.port_bytes):
         draws = [random_mapping(shape, chip, chip.chunks[0], random.Random(3)) for _ in range(2)]
         assert draws[0] == draws[1] and not list(mapping_faults(shape, chip, chip.chunks[0], draws[0]))
 
 
 def test_trivial_mapping_wrong_buffers_too_small():
-    chip = make_chip("kc-tree-4x4", random.Random(0))
+    chip = make_chip("kc-tree-4x4")
     chunk = dataclasses.replace(chip.chunks[0], gb_w_bytes=1024)
     shape = dict(hardware_shapes(four_layers().network, chip.port_bytes))["classifier"]
     with pytest.raises(InfeasibleDesign, match="enlarge the buffers.\nGlobal buffer half of W holds 512 bytes"):
@@ -75,7 +75,7 @@ def test_trivial_mapping_wrong_buffers_too_small():
 
 @pytest.fixture
 def four():
-    chip, quant = make_chip("kc-tree-4x4", random.Random(0)), four_layers()
+    chip, quant = make_chip("kc-tree-4x4"), four_layers()
     return chip, quant, compiled(chip, quant, lambda s: trivial_mapping(s, chip, chip.chunks[0]))
 
 

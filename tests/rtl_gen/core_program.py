@@ -47,7 +47,7 @@ def rf_fields(layer, chunk, mapping, geo):
     w = dict(zip((G, K, C, R, S), _row_major([rf[d] for d in (G, K, C, R, S)]), strict=True))
     o = dict(zip((G, K, P, Q), _row_major([rf[d] for d in (G, K, P, Q)]), strict=True))
     i = {G: rf[C] * box_h * box_w, C: box_h * box_w, P: st * box_w, R: box_w, Q: st, S: 1}
-    return _level("rf", chunk.rf_order, rf, {"w": w, "i": i, "o": o})
+    return _level("rf", mapping.rf_order, rf, {"w": w, "i": i, "o": o})
 
 
 def pitches(port_bytes, geo):
@@ -66,7 +66,7 @@ def gb_fields(layer, chunk, port_bytes, mapping, geo):
     i = {G: array[G] * geo.i_group_stride, C: array[C], P: array[P] * st * i_row, Q: array[Q] * st * i_pixel,
          R: array[R] * i_row, S: array[S] * i_pixel}
     o = {G: array[G] * geo.o_group_stride, K: array[K], P: array[P] * o_row, Q: array[Q] * o_pixel}
-    return _level("gb", chunk.gb_order, gb, {"w": w, "i": i, "o": o})
+    return _level("gb", mapping.gb_order, gb, {"w": w, "i": i, "o": o})
 
 
 def noc_fields(layer, chunk, port_bytes, mapping, geo):
@@ -157,7 +157,7 @@ def core_cycles(chunk, mapping, geo) -> int:
     """Cycles from start to done: DESIGN 5, closed form of unshared ports."""
     latency = {W: fill_latency(chunk), I: fill_latency(chunk), O: drain_latency(chunk)}
     a = {x: latency[x] + geo.fill_beats[x] for x in Operand}
-    order = [d for d in chunk.gb_order if mapping.gb[d] > 1]
+    order = [d for d in mapping.gb_order if mapping.gb[d] > 1]
     j = {x: next((i for i, d in enumerate(order) if d in RELEVANT[x]), None) for x in Operand}
     compute = int(np.prod(mapping.rf))
     t = {(first, last): compute for first in (0, 1) for last in (0, 1)}
@@ -179,8 +179,8 @@ def core_counts(chunk, port_bytes, mapping, geo) -> dict[str, int]:
     roots = int(np.prod([mapping.noc[d] for a, d in (("row", chunk.row_dim), ("col", chunk.col_dim))
                          if a not in trees]))
     steps, compute = int(np.prod(mapping.gb)), int(np.prod(mapping.rf))
-    tiles = {x: reuse(chunk.gb_order, mapping.gb, x) for x in Operand}
-    rf_reads = {x: reuse(chunk.rf_order, mapping.rf, x) * steps for x in Operand}
+    tiles = {x: reuse(mapping.gb_order, mapping.gb, x) for x in Operand}
+    rf_reads = {x: reuse(mapping.rf_order, mapping.rf, x) * steps for x in Operand}
     drained = {x: geo.fill_beats[x] * tiles[x] * chunk.widths[x] for x in Operand}
     lanes = chunk.n_o if positions(chunk, mapping.noc, O)[0] > 1 else 1
     o_words = geo.fill_beats[O] * lanes

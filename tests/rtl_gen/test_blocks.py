@@ -136,7 +136,7 @@ def test_psum_buffer_adds_and_serves(n_o, n_pp):
 
 def test_sequencer_waits_for_the_port_of_the_flipping_operand():
     """Two steps of one MAC that change W alone: the second begins when the W fill is over, however long I takes."""
-    chunk, _ = make_chunk("kc-tree-4x4", random.Random(3))
+    chunk, _ = make_chunk("kc-tree-4x4")
     sequencer, steps = ArraySequencer(chunk), []
     starts, duration = {"w": [], "i": [], "o": []}, {"w": 10, "i": 17, "o": 5}
 

@@ -18,8 +18,9 @@ from core_program import (
 )
 
 from dna_asic.errors import InfeasibleDesign
+from dna_asic.mapping.mapper import random_orders
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
-from dna_asic.spec.dims import DIMS, DRAM_DIMS, Operand
+from dna_asic.spec.dims import DIMS, Operand
 from dna_asic.spec.geometry import check_mapping
 from dna_asic.spec.latency import CORE_CYCLES, drain_latency, fill_latency
 from dna_asic.spec.layer import LayerOp, LayerShape
@@ -40,14 +41,12 @@ CHUNKS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port
 }
 
 
-def make_chunk(name, rng):
+def make_chunk(name):
     rows, cols, (row_dim, col_dim), reduction, (n_w, n_i, n_o, n_pp), (w, i, o), port = CHUNKS[name]
-    shuffled = lambda dims: tuple(rng.sample(dims, len(dims)))  # noqa: E731
     chunk = ChunkConfig(
         pe_rows=rows, pe_cols=cols, row_dim=row_dim, col_dim=col_dim, reduction=Reduction(reduction),
         n_w=n_w, n_i=n_i, n_o=n_o, n_pp=n_pp, rf_w_words=w, rf_i_words=i, rf_o_words=o,
-        gb_w_bytes=4096, gb_i_bytes=8192, gb_o_bytes=8192, rf_order=shuffled(DIMS), gb_order=shuffled(DIMS),
-        dram_order=(C, *shuffled([d for d in DRAM_DIMS if d != C])))
+        gb_w_bytes=4096, gb_i_bytes=8192, gb_o_bytes=8192)
     return chunk, AcceleratorConfig(name=name, chunks=(chunk,), port_bytes=port, memory_latency_cycles=8,
                                     clk_period_ns=1.0)
 
@@ -63,7 +62,7 @@ def random_tile(rng, chunk, port_bytes, kind):
             rf[K] = rf[C] = gb[K] = gb[C] = noc[K] = noc[C] = 1
         else:
             rf[G], gb[G] = (rng.choice((1, 1, 1, 2)) for _ in range(2))
-        mapping = Mapping(rf=tuple(rf), noc=tuple(noc), gb=tuple(gb), dram=(1,) * 7)
+        mapping = Mapping(rf=tuple(rf), noc=tuple(noc), gb=tuple(gb), dram=(1,) * 7, **random_orders(rng))
         g, k, c, p, q, r, s = (a * b * n for a, b, n in zip(rf, gb, noc, strict=True))
         stride = rng.choice((1, 1, 2, 3))
         if kind == "dense" and k == c == 1 or r * s * p * q > 600:
@@ -183,7 +182,7 @@ def simulate_core(config, scenario, reset=None):
 @pytest.mark.parametrize("name", CHUNKS)
 def test_core_computes_in_the_cycles_of_the_closed_form(name, seed):
     rng = random.Random(f"{name} {seed}")
-    chunk, config = make_chunk(name, rng)
+    chunk, config = make_chunk(name)
 
     async def scenario(core):
         for kind in ("dense", "dense", "depthwise", "dense", "max"):
@@ -199,11 +198,11 @@ def test_core_has_no_bubble_when_fills_hide():
     rng = random.Random(11)
     chunk = ChunkConfig(
         pe_rows=2, pe_cols=2, row_dim=K, col_dim=C, reduction=Reduction.TREE, n_w=2, n_i=2, n_o=2, n_pp=2,
-        rf_w_words=18, rf_i_words=50, rf_o_words=9, gb_w_bytes=1024, gb_i_bytes=1024, gb_o_bytes=4096,
-        gb_order=(C, K, Q, P, R, S, G), dram_order=(C, K, P, Q, G))
+        rf_w_words=18, rf_i_words=50, rf_o_words=9, gb_w_bytes=1024, gb_i_bytes=1024, gb_o_bytes=4096)
     config = AcceleratorConfig(name="busy", chunks=(chunk,), port_bytes=8, memory_latency_cycles=8, clk_period_ns=1.0)
     layer = LayerShape(k=4, c=8, p=6, q=3, r=3, s=3, h=8, w=5)
-    mapping = Mapping(rf=(1, 1, 2, 3, 3, 3, 3), noc=(1, 2, 2, 1, 1, 1, 1), gb=(1, 2, 2, 2, 1, 1, 1), dram=(1,) * 7)
+    mapping = Mapping(rf=(1, 1, 2, 3, 3, 3, 3), noc=(1, 2, 2, 1, 1, 1, 1), gb=(1, 2, 2, 2, 1, 1, 1), dram=(1,) * 7,
+                      gb_order=(C, K, Q, P, R, S, G))
     geo = check_mapping(layer, config, chunk, mapping)
     fills = fill_latency(chunk) + max(geo.fill_beats[Operand.W], geo.fill_beats[Operand.I])
     drain = drain_latency(chunk) + geo.fill_beats[Operand.O]
@@ -214,7 +213,7 @@ def test_core_has_no_bubble_when_fills_hide():
 def test_core_starts_again_after_a_reset():
     """Reset in the middle of a tile; the next tile is whole, in the usual cycles."""
     rng = random.Random(12)
-    chunk, config = make_chunk("kc-drain-4x4", rng)
+    chunk, config = make_chunk("kc-drain-4x4")
     tile = random_tile(rng, chunk, config.port_bytes, "dense")
     reset = Signal()
 

@@ -1,6 +1,5 @@
 """The core's Verilog: each block once, and free of lint beyond Amaranth's own idioms."""
 
-import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,7 +25,7 @@ def verilator():
 
 
 def core_text(name):
-    chunk, config = make_chunk(name, random.Random(1))
+    chunk, config = make_chunk(name)
     return ModuleSet().render(ChunkCore(config, chunk), "chunk_core")
 
 
