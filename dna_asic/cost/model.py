@@ -89,7 +89,7 @@ def core_cycles(s: Schedule) -> Tensor:
     beats, chips = s.geometry.fill_beats, s.chips
     duration = {W: chips.fill_latency + beats[W], I: chips.fill_latency + beats[I], O: chips.drain_latency + beats[O]}
     compute = s.rf.bounds.prod(dim=1)
-    return unshared_cycles(s.gb.bounds, compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
+    return unshared_cycles(s.gb.bounds.T.contiguous(), compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
 
 
 def read_job_cycles(chips: ChipBatch, beats: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def layer_cycles(s: Schedule) -> Tensor:
     if s.layer.has_residual.any():
         read.insert(0, Member(low[O], residual_job_cycles(s), drain=True, present=s.layer.has_residual))
     write = (Member(low[O], store_job_cycles(s), drain=True),)
-    return fetch_cycles(s.chips) + shared_cycles(s.dram.bounds, core_cycles(s), (tuple(read), write)) + LAYER_CYCLES
+    return fetch_cycles(s.chips) + shared_cycles(s.dram.bounds.T.contiguous(), core_cycles(s), (tuple(read), write)) + LAYER_CYCLES
 
 
 def event_counts(counts: Counts, zero_like=None) -> list:
