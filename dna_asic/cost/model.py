@@ -94,7 +94,7 @@ def core_cycles(s: Schedule) -> Tensor:
     beats, chips = s.geometry.fill_beats, s.chips
     duration = {W: chips.fill_latency + beats[W], I: chips.fill_latency + beats[I], O: chips.drain_latency + beats[O]}
     compute = s.rf.bounds.prod(dim=1)
-    return unshared_cycles(s.gb.bounds, compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
+    return unshared_cycles(s.gb.bounds.T.contiguous(), compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
 
 
 def read_job_cycles(chips: ChipBatch | AcceleratorConfig, beats: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def layer_cycles(s: Schedule) -> Tensor:
     if s.layer.has_residual.any():
         read.insert(0, Member(low[O], residual_job_cycles(s), drain=True, present=s.layer.has_residual))
     write = (Member(low[O], store_job_cycles(s), drain=True),)
-    tiles = shared_cycles(s.dram.bounds, core_cycles(s), (tuple(read), write))
+    tiles = shared_cycles(s.dram.bounds.T.contiguous(), core_cycles(s), (tuple(read), write))
     return LAYER_CYCLES + fetch_cycles(s.chips) + INSTRUCTION_CYCLES + tiles
 
 
