@@ -56,6 +56,11 @@ def idle_pj_per_cycle(accelerator: AcceleratorConfig, technology: Technology) ->
             "leakage": leakage_mw * accelerator.clk_period_ns}
 
 
+def idle_pj(accelerator: AcceleratorConfig, technology: Technology) -> float:
+    """Sum of `idle_pj_per_cycle`."""
+    return sum(idle_pj_per_cycle(accelerator, technology).values())
+
+
 def register_bits(accelerator: AcceleratorConfig) -> int:
     """Flip-flops of the chip."""
     return sum(_register_bits(chunk) for chunk in accelerator.chunks)

@@ -144,7 +144,7 @@ class GadsSpace:
                     choices[label] = Choice(label, kept)
         if faults:
             raise SpecError("\n".join(faults))
-        return dataclasses.replace(self, entries=tuple(choices.values()))
+        return dataclasses.replace(self, entries=_without_unused_chunks(choices))
 
     def at_clock(self, clk_period_ns: float) -> "GadsSpace":
         """The space with the technology's clock, unless its file fixes one."""
@@ -178,6 +178,15 @@ class GadsSpace:
             except InfeasibleDesign as error:
                 reason = error
         raise InfeasibleDesign(f"Space '{self.name}': none of {attempts} samples is a chip; the last reason: {reason}")
+
+
+def _without_unused_chunks(choices):
+    """Entries of the chunks that there may be; of one chunk, without its number."""
+    chunks = max(choices["chunks"].options)
+    kept = {label: label for e in ENTRIES for label in _labels(e, chunks)}
+    if chunks == 1:
+        kept = {e: e if e in choices else f"chunk0.{e}" for e in ENTRIES}
+    return tuple(Choice(label, choices[old].options) for label, old in kept.items())
 
 
 def _labels(entry, chunks):
