@@ -30,10 +30,9 @@ ALIGNMENT = 64  # every region begins at a multiple of the widest port
 def compile_program(accelerator: AcceleratorConfig, quant: QuantSpec, mappings: dict[str, Mapping]) -> Program:
     """Instructions, weights and memory map of `quant` on `accelerator`.
 
-    Raises InfeasibleDesign for a chunk that is not built, and for a missing or illegal mapping, naming the layer.
+    Raises InfeasibleDesign for a missing or illegal mapping, naming the layer.
     """
     chunk, port = accelerator.chunks[0], accelerator.port_bytes
-    chunk.require_built()
     layers = lay_out(quant.network, port)
     compilers = [_LayerCompiler(layer, accelerator, chunk, _mapping(mappings, layer)) for layer in layers]
     image = bytearray((len(layers) + 1) * INSTRUCTION_BYTES)
@@ -169,7 +168,7 @@ class _LayerCompiler:
         chunk, rf, noc, geo = self.chunk, self.mapping.rf, self.mapping.noc, self.geo
         i_pixel, i_row, o_pixel, o_row = self._pitches()
         w_lane, w_other = positions(chunk, noc, W)
-        i_lane, _ = positions(chunk, noc, I, {G, C})
+        i_lane, _ = positions(chunk, noc, I)
         o_lane, o_other = positions(chunk, noc, O)
         fields = {"wf_lane_last": ceil_div(w_lane, chunk.n_w) - 1, "wf_other_last": w_other - 1,
                   "wf_word_last": geo.rf_words[W] - 1, "box_h": geo.rf_box[0], "box_w": geo.rf_box[1],
