@@ -160,7 +160,8 @@ class Factors(tuple):
 
     def __getitem__(self, dim):
         if isinstance(dim, Tensor):
-            return torch.take_along_dim(self.table, dim[None], 0)[0]
+            rows = max(len(dim), self.table.shape[1])
+            return self.table.expand(-1, rows).gather(0, dim.expand(1, rows))[0]
         return super().__getitem__(dim)
 
 
