@@ -56,8 +56,9 @@ class LayerPricer:
         """float64 [layers, chunks, 2]: as `price`, each layer on each chunk, with the clock and leakage of all."""
         costs = self.price([(alone, shape) for shape in shapes for alone in chip.alone]).view(len(shapes), -1, 2)
         idle = torch.tensor([idle_pj(alone, self.technology) for alone in chip.alone], dtype=torch.float64)
-        others = costs[..., 1] * (idle.sum() - idle)
-        return torch.stack([costs[..., 0] + others, costs[..., 1]], dim=2)
+        energy, cycles = costs.unbind(dim=2)
+        others = torch.where(cycles.isfinite(), cycles * (idle.sum() - idle), 0.0)
+        return torch.stack([energy + others, cycles], dim=2)
 
     def _search(self, pairs):
         chips = {c: i for i, c in enumerate(dict.fromkeys(c for c, _ in pairs))}
