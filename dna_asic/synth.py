@@ -16,7 +16,6 @@ from dna_asic.spec.record import from_plain, to_plain
 from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology, load_technology
 from flows.openroad.flow import SynthRecord, run_flow
-from flows.openroad.macros import Macro
 from flows.openroad.platforms import NAMES
 
 LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess", "clock")  # of the cost model: cells, not macros or DRAM
@@ -55,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m dna_asic.synth", description=__doc__)
     p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
-    p.add_argument("--platform", choices=NAMES, help="cell library (default: the one nearest to the target's node)")
+    p.add_argument("--platform", choices=NAMES, help="cell library (default: the kit of the target's node if it is "
+                   "there, else the predictive one)")
     p.add_argument("--clk-period-ns", type=float, help="clock (default: the design's)")
     p.add_argument("--quiet", action="store_true", help="no progress lines")
     return p
@@ -78,8 +78,8 @@ def synth(args: argparse.Namespace) -> None:
     technology = load_technology(design.target)
     waves = next((run.path / name for name in WAVES if (run.path / name).is_file()), None)
     record = run_flow(
-        rtl=rtl, out=run.stage("synth"), clk_period_ns=clk_period_ns, target_nm=technology.node_nm,
-        macro_of=lambda words, bits: macro(technology, words, bits), waves=waves, platform=args.platform,
+        rtl=rtl, out=run.stage("synth"), clk_period_ns=clk_period_ns, technology=technology, waves=waves,
+        platform=args.platform,
         progress=(lambda line: None) if args.quiet else (lambda line: print(line, file=sys.stderr, flush=True)))
     energy = inference_energy(record, report, technology, simulated_cycles(run))
     text = summary_text(record, energy, report)
@@ -96,14 +96,6 @@ def load_report(path: Path) -> CostReport:
     except ValueError as error:
         raise SpecError(f"Report '{path}' is not JSON ({error}); make it again with `make search`.") from error
     return from_plain(CostReport, plain, f"report '{path}'")
-
-
-def macro(technology: Technology, words: int, bits: int) -> Macro:
-    """A memory as the technology file prices it."""
-    area = technology.sram_area_um2(words, bits)
-    return Macro(name=f"sram_{words}x{bits}", words=words, bits=bits, area_um2=area,
-                 read_pj=technology.sram_read_pj(words, bits), write_pj=technology.sram_write_pj(words, bits),
-                 access_ns=technology.sram_access_ns(words, bits), leakage_mw=technology.leakage_mw(area))
 
 
 def simulated_cycles(run: RunFolder) -> float | None:

@@ -1,7 +1,7 @@
 """The flow from Verilog to area, slack and power: library, macros, synthesis, timing and power, checks.
 
     library    the cell library and the factors to the target node         (platforms)
-    macros     sram_<words>x<bits> modules priced by the caller             (macros)
+    macros     sram_<words>x<bits> modules priced by the technology         (macros)
     synthesis  Verilog -> netlist of cells, area                            (synthesis)
     timing     netlist -> slack, power per block at rest and per toggle     (timing)
     power      power per block at the activity that the simulation saw      (activity)
@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dna_asic.errors import SpecError
+from dna_asic.technology import Technology
+from dna_asic.technology.scaling import delay_factor
 from flows.openroad.activity import activity_step, align, read_activity
 from flows.openroad.checkers import check_all
-from flows.openroad.macros import Macro, macro_shapes
-from flows.openroad.platforms import find_library, plain_liberty, scaling
+from flows.openroad.macros import macro_of, macro_shapes
+from flows.openroad.platforms import find_library, scaling_of
 from flows.openroad.steps import run_step
 from flows.openroad.synthesis import synthesis_step
 from flows.openroad.timing import block_power, timing_step
@@ -81,25 +83,24 @@ def top_module(verilog: str) -> str:
     return match[1]
 
 
-def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, target_nm: int, macro_of: Callable[[int, int], Macro],
+def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technology,
              waves: Path | None = None, platform: str | None = None,
              progress: Callable[[str], None] = lambda line: None) -> SynthRecord:
     """Run all steps on `rtl` with working files under `out`; results of unchanged inputs are taken from there.
 
-    macro_of(words, bits) prices a memory at the target node; its access time is taken to the library's node in
-    proportion to the nodes. waves: a VCD (or activity JSON) of the simulation. Raises SpecError, ToolError.
+    Memories are priced by `technology`, the target node's; their access time is taken to the library's node by the
+    published factor of delay. waves: a VCD (or activity JSON) of the simulation. Raises SpecError, ToolError.
     """
     rtl, out = rtl.resolve(), out.resolve()  # each tool runs in a folder of its own
     text = rtl.read_text()
     top = top_module(text)
-    library = find_library(platform, target_nm)
-    factors = scaling(library.platform, target_nm)
+    target_nm = technology.node_nm
+    library = find_library(technology, out / "library", platform)
+    factors = scaling_of(library.platform, target_nm)
     progress(f"[1/4] library {library.platform.name}" + (f" ({library.note})" if library.note else ""))
-    (out / "library").mkdir(parents=True, exist_ok=True)
-    common = {"top": top, "platform": library.platform, "clk_period_ns": clk_period_ns,
-              "liberty": plain_liberty(library, out / "library")}
-    slower = library.platform.node_nm / target_nm
-    macros = {name: macro_of(words, bits) for name, words, bits in macro_shapes(text)}
+    common = {"top": top, "platform": library.platform, "clk_period_ns": clk_period_ns, "liberty": library.liberty}
+    slower = delay_factor(target_nm, library.platform.node_nm)
+    macros = {name: macro_of(technology, words, bits) for name, words, bits in macro_shapes(text)}
     stubs = tuple(dataclasses.replace(m, access_ns=m.access_ns * slower) for m in macros.values())
     mapped = _timed(progress, "[2/4] synthesis (Yosys, ABC)", synthesis_step(rtl=rtl, **common), out)
     timed = _timed(progress, "[3/4] timing and power (OpenSTA)", timing_step(

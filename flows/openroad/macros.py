@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from dna_asic.technology import Technology
+
 MODULE = re.compile(r"^\s*module\s+\\?(sram_(\d+)x(\d+))\b", re.MULTILINE)
 
 
@@ -19,6 +21,14 @@ class Macro:
     write_pj: float
     access_ns: float
     leakage_mw: float
+
+
+def macro_of(technology: Technology, words: int, bits: int) -> Macro:
+    """A memory as the technology file prices it."""
+    area = technology.sram_area_um2(words, bits)
+    return Macro(name=f"sram_{words}x{bits}", words=words, bits=bits, area_um2=area,
+                 read_pj=technology.sram_read_pj(words, bits), write_pj=technology.sram_write_pj(words, bits),
+                 access_ns=technology.sram_access_ns(words, bits), leakage_mw=technology.leakage_mw(area))
 
 
 def macro_shapes(verilog: str) -> list[tuple[str, int, int]]:

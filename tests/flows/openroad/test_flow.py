@@ -1,4 +1,4 @@
-"""The flow on a small design, with whatever cell library there is."""
+"""The flow on a small design, with the predictive library."""
 
 import json
 
@@ -6,35 +6,28 @@ import pytest
 
 from dna_asic.errors import SpecError, ToolError
 from dna_asic.spec.record import to_plain
+from dna_asic.technology import load_technology
 from flows.openroad import steps
 from flows.openroad.activity import Activity
 from flows.openroad.checkers import check_all_mapped
 from flows.openroad.flow import ASSUMED_ACTIVITY, run_flow, top_module
-from flows.openroad.macros import Macro, liberty_stub, macro_shapes
-from flows.openroad.platforms import find_library
 from flows.openroad.synthesis import area_metrics, plain_netlist
 from flows.openroad.timing import block_power, timing_metrics
 
 CLK_NS = 4.0
 
 
-def macro_of(words, bits):
-    """Round figures, so that sums are seen."""
-    return Macro(name=f"sram_{words}x{bits}", words=words, bits=bits, area_um2=1000.0, read_pj=1.0, write_pj=1.0,
-                 access_ns=0.5, leakage_mw=0.0)
-
-
-def flow(rtl, **options):
+def flow(rtl, target="asic-28nm", **options):
     """Run the flow beside the file."""
-    return run_flow(rtl=rtl, out=rtl.parent / "synth", clk_period_ns=CLK_NS, target_nm=28, macro_of=macro_of, **options)
+    return run_flow(rtl=rtl, out=rtl.parent / "synth", clk_period_ns=CLK_NS, technology=load_technology(target),
+                    **options)
 
 
 @pytest.fixture
 def tools():
-    """Skip by name where a tool or library is missing."""
+    """Skip by name where a tool is missing."""
     try:
         steps.require_program("sta", "apt-get install opensta")
-        find_library()
     except ToolError as error:
         pytest.skip(str(error))
 
@@ -46,8 +39,9 @@ def test_flow_area_and_power_add_up(rtl, tools):
     pes = [record.area_um2_by_block[f"pe_{i}"] for i in range(4)]
     assert len(set(pes)) == 1 and pes[0] > 0
     assert record.macros == {"sram_64x32": 1}
-    assert record.area_um2_by_block["sram"] == 1000.0
-    logic = sum(record.area_um2_by_block.values()) - 1000.0
+    sram = load_technology("asic-28nm").sram_area_um2(64, 32)
+    assert record.area_um2_by_block["sram"] == sram
+    logic = sum(record.area_um2_by_block.values()) - sram
     assert logic / record.library_logic_area_um2 == pytest.approx(record.power_mw / record.library_power_mw, rel=0.5)
     assert record.cells > 1000
     assert "slack" in record.critical_path
@@ -134,10 +128,3 @@ def test_plain_netlist_declarations_and_assignments():
         "module m(w, y);\n  input [2:0] w ;\n  output [5:3] y ;\n  wire \\a[0] ;\n"
         "  assign y [5] = w [2];\n  assign \\a[0]  = w [1];\n  assign y [4] = w [0];\n  assign y [3] = 1'b1;\n"
         "  assign y [5] = 1'b0;\n  assign y [4] = 1'b1;\n  assign y [3] = 1'b0;\nendmodule\n")
-
-
-def test_macro_shapes_and_stub():
-    assert macro_shapes("module sram_4x8 (a);\nmodule sram_16x8 (b);\nsram_4x8 u();") == [
-        ("sram_16x8", 16, 8), ("sram_4x8", 4, 8)]
-    stub = liberty_stub(macro_of(48, 8), 1.1, 0.05)
-    assert "bit_width : 6" in stub and "area : 1000.0" in stub and stub.count("{") == stub.count("}")
