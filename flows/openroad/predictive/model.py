@@ -3,8 +3,9 @@
 Sutherland, Sproull and Harris, "Logical Effort" (1999), with transistors of one width in a stage.
 
 The unit is the smallest inverter: input capacitance `cell_input_ff`, and tau = its resistance times that capacitance.
-A stage of size x has an output resistance of r / x, r = (2 up + down) / 3 for `up` and `down` transistors in
-series, and a drain capacitance of x p (inputs + 1) / 2. Its delay is tau (r / x) (drain + load).
+A stage of size x has an output resistance of r / x, r = (2 U + D) / 3, where U = 1 + SERIES_P (up - 1) and
+D = 1 + SERIES_N (down - 1) for `up` and `down` transistors in series, and a drain capacitance of x DRAIN (inputs + 1) / 2.
+Its delay is tau (r / x) (drain + load).
 
 Parameters without a unit, each read from Nangate45 [C] (typical corner) as a ratio, none from a single cell's fit:
 """
@@ -16,11 +17,14 @@ from dna_asic.technology import Technology
 from flows.openroad.predictive.cells import Cell, Register, Stage
 
 P_OVER_N = 2.0  # resistance of a p over an n transistor: Nangate45's INV_X1 rises at 2.40 and falls at 1.21 ps/fF
+SERIES_P = 1.1  # of a further p transistor in series over the first: slopes of Nangate45's NOR2_X1 and NOR3_X1
+SERIES_N = 0.72  # likewise for n, where velocity saturation helps: NAND2_X1 to NAND4_X1
 DRAIN = 1.24  # drain over gate capacitance of an inverter: Nangate45's INV_X1, 3.8 ps at no load
 SLEW_OF_DELAY = 0.85  # 30 % to 70 % of an exponential: ln(7/3) RC, RC being the slope of the delay over load
 DELAY_OF_SLEW = 0.35  # of the input's slew, seen in the delay: Nangate45's INV_X1, 0.24 to 0.52
 SLEW_OF_SLEW = 0.1  # of the input's slew, seen in the output's
-ENERGY_SHARE = 0.75  # of the drain and inner gate capacitance times V^2, dissipated in a cycle: Nangate45, 0.70 to 0.79
+ENERGY_SHARE = 0.9  # of drain and inner gate capacitance times V^2: Nangate45 0.70 to 0.79 at fast inputs, and the
+# short-circuit current at slews of 20 to 40 ps adds a fifth
 MAX_FANOUT = 32  # input units a stage of size 1 may drive: Nangate45's INV_X1, max_capacitance 60.7 fF
 SITE_ASPECT = 1.4 / 0.19  # row height over site width: Nangate45
 GRID_UM = 0.0005
@@ -91,7 +95,8 @@ def sites(cell: Cell, drive: int) -> int:
 
 
 def _resistance(stage):
-    return (P_OVER_N * stage.up + stage.down) / (P_OVER_N + 1)
+    up, down = 1 + SERIES_P * (stage.up - 1), 1 + SERIES_N * (stage.down - 1)
+    return (P_OVER_N * up + down) / (P_OVER_N + 1)
 
 
 def _drain(stage):
