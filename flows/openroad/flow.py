@@ -8,7 +8,6 @@
     checks     what a reader should know before believing the figures       (checkers)
 """
 
-import dataclasses
 import re
 import time
 from collections.abc import Callable
@@ -17,10 +16,9 @@ from pathlib import Path
 
 from dna_asic.errors import SpecError
 from dna_asic.technology import Technology
-from dna_asic.technology.scaling import delay_factor
 from flows.openroad.activity import activity_step, align, read_activity
 from flows.openroad.checkers import check_all
-from flows.openroad.macros import macro_of, macro_shapes
+from flows.openroad.macros import at_node, macro_of, macro_shapes
 from flows.openroad.platforms import find_library, scaling_of
 from flows.openroad.steps import run_step
 from flows.openroad.synthesis import synthesis_step
@@ -99,9 +97,8 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
     factors = scaling_of(library.platform, target_nm)
     progress(f"[1/4] library {library.platform.name}" + (f" ({library.note})" if library.note else ""))
     common = {"top": top, "platform": library.platform, "clk_period_ns": clk_period_ns, "liberty": library.liberty}
-    slower = delay_factor(target_nm, library.platform.node_nm)
     macros = {name: macro_of(technology, words, bits) for name, words, bits in macro_shapes(text)}
-    stubs = tuple(dataclasses.replace(m, access_ns=m.access_ns * slower) for m in macros.values())
+    stubs = tuple(at_node(m, target_nm, library.platform.node_nm) for m in macros.values())
     mapped = _timed(progress, "[2/4] synthesis (Yosys, ABC)", synthesis_step(rtl=rtl, **common), out)
     timed = _timed(progress, "[3/4] timing and power (OpenSTA)", timing_step(
         netlist=mapped.folder / "netlist.v", macros=stubs, **common), out)

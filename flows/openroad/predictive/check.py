@@ -50,8 +50,9 @@ def compare(kit: str, target_nm: int, folder: Path, blocks: Iterable[str] | None
     found = []
     for block in blocks or block_names():
         clk_ns = KIT_CLK_NS[kit]
+        shorter_ns = clk_ns * delay_factor(KIT_NM[kit], target_nm)
         own = _figures(_synthesise(block, KIT_NM[kit], clk_ns, kit, folder))
-        other = _figures(_synthesise(block, target_nm, clk_ns * delay_factor(KIT_NM[kit], target_nm), "predictive", folder))
+        other = _figures(_synthesise(block, target_nm, shorter_ns, "predictive", folder))
         factors = {"area_um2": area_factor, "path_ns": delay_factor, "energy_pj": energy_factor}
         found += [Ratio(block=block, quantity=name, kit=own[name], predictive=other[name],
                         published=factor(KIT_NM[kit], target_nm)) for name, factor in factors.items()]

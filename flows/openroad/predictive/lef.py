@@ -10,7 +10,7 @@ from flows.openroad.predictive.model import GRID_UM, Model, sites
 
 SITE = "predictive"
 LAYERS = 7
-# width, spacing, pitch and thickness in site widths, from this layer up; Nangate45: metal1 0.07 um at a site of 0.19 um
+# first layer, then width, spacing, pitch and thickness in site widths; Nangate45: metal1 0.07 um at a site of 0.19 um
 GEOMETRY = ((1, 0.37, 0.34, 1.0, 0.7), (4, 0.74, 0.74, 1.5, 1.5), (7, 2.1, 2.1, 4.2, 4.2))
 RAIL = 0.9  # width of a supply rail in site widths
 RESISTIVITY_OHM_UM = 0.04  # [M] copper in narrow lines, twice bulk; not confirmed
@@ -22,8 +22,9 @@ def tech_lef(model: Model, header: str) -> str:
              'DIVIDERCHAR "/" ;', "UNITS\n  DATABASE MICRONS 2000 ;\nEND UNITS", f"MANUFACTURINGGRID {GRID_UM} ;"]
     for number in range(1, LAYERS + 1):
         lines += _routing(model, number)
-        lines += [f"LAYER via{number}\n  TYPE CUT ;\n  SPACING {_um(_geometry(model, number)[0])} ;\nEND via{number}"
-                  ] if number < LAYERS else []
+        if number < LAYERS:
+            cut_um = layer_geometry_um(model, number)[0]
+            lines.append(f"LAYER via{number}\n  TYPE CUT ;\n  SPACING {_um(cut_um)} ;\nEND via{number}")
     for number in range(1, LAYERS):
         lines += _via(model, number)
     width, height = model.site_um
@@ -43,13 +44,15 @@ def cell_lef(model: Model, header: str) -> str:
     return "\n".join((*lines, "END LIBRARY", ""))
 
 
-def layer_pitch_um(model: Model, number: int) -> float:
-    """Distance of the tracks of a routing layer."""
-    return _geometry(model, number)[2]
+def layer_geometry_um(model: Model, number: int) -> list[float]:
+    """[width, spacing, pitch, thickness] of a routing layer in um, on the grid."""
+    _, *sizes = [row for row in GEOMETRY if row[0] <= number][-1]
+    width, spacing, pitch, thickness = (size * model.site_um[0] / GRID_UM for size in sizes)
+    return [GRID_UM * steps for steps in (2 * round(width / 2), 2 * round(spacing / 2), round(pitch), thickness)]
 
 
 def _routing(model, number):
-    width, spacing, pitch, thickness = _geometry(model, number)
+    width, spacing, pitch, thickness = layer_geometry_um(model, number)
     volts = model.technology["supply_v"]
     farads = 1e-3 * model.technology["noc_pj_per_bit_mm"] / volts**2  # pF per um
     return [f"LAYER metal{number}\n  TYPE ROUTING ;\n  DIRECTION {'HORIZONTAL' if number % 2 else 'VERTICAL'} ;",
@@ -59,8 +62,8 @@ def _routing(model, number):
 
 
 def _via(model, number):
-    cut, half = _geometry(model, number)[0], _geometry(model, number)[0] / 2
-    over = max(half, _geometry(model, number + 1)[0] / 2)
+    cut, half = layer_geometry_um(model, number)[0], layer_geometry_um(model, number)[0] / 2
+    over = max(half, layer_geometry_um(model, number + 1)[0] / 2)
     rects = ((f"metal{number}", half, half), (f"via{number}", half, half), (f"metal{number + 1}", over, over))
     shapes = "".join(f"  LAYER {layer} ;\n    RECT {_um(-x)} {_um(-y)} {_um(x)} {_um(y)} ;\n" for layer, x, y in rects)
     yield f"VIA via{number}_0 DEFAULT\n{shapes}END via{number}_0"
@@ -75,7 +78,7 @@ def _macro(model: Model, name: str, kind: str, width: int, pins: list[tuple[str,
     pitch, height = model.site_um
     yield f"MACRO {name}\n  CLASS {kind} ;\n  ORIGIN 0 0 ;\n  SIZE {_um(width * pitch)} BY {_um(height)} ;"
     yield f"  SYMMETRY X Y ;\n  SITE {SITE} ;"
-    half = _geometry(model, 1)[0] / 2
+    half = layer_geometry_um(model, 1)[0] / 2
     for column, (pin, direction) in enumerate(pins):
         x, y = (column * width // len(pins) + 0.5) * pitch, height / 2
         yield _pin(pin, direction, "SIGNAL", (x - half, y - 2 * half, x + half, y + 2 * half))
@@ -88,13 +91,6 @@ def _macro(model: Model, name: str, kind: str, width: int, pins: list[tuple[str,
 def _pin(name, direction, use, rect, shape=""):
     return (f"  PIN {name}\n    DIRECTION {direction} ;\n    USE {use} ;\n{shape}    PORT\n      LAYER metal1 ;\n"
             f"        RECT {' '.join(map(_um, rect))} ;\n    END\n  END {name}")
-
-
-def _geometry(model, number):
-    """(width, spacing, pitch, thickness) of a routing layer in um, on the grid."""
-    _, *sizes = [row for row in GEOMETRY if row[0] <= number][-1]
-    width, spacing, pitch, thickness = (size * model.site_um[0] / GRID_UM for size in sizes)
-    return [GRID_UM * steps for steps in (2 * round(width / 2), 2 * round(spacing / 2), round(pitch), thickness)]
 
 
 def _um(value):

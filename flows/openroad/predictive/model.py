@@ -4,8 +4,8 @@ Sutherland, Sproull and Harris, "Logical Effort" (1999), with transistors of one
 
 The unit is the smallest inverter: input capacitance `cell_input_ff`, and tau = its resistance times that capacitance.
 A stage of size x has an output resistance of r / x, r = (2 U + D) / 3, where U = 1 + SERIES_P (up - 1) and
-D = 1 + SERIES_N (down - 1) for `up` and `down` transistors in series, and a drain capacitance of x DRAIN (inputs + 1) / 2.
-Its delay is tau (r / x) (drain + load).
+D = 1 + SERIES_N (down - 1) for `up` and `down` transistors in series, and a drain capacitance of
+x DRAIN (inputs + 1) / 2. Its delay is tau (r / x) (drain + load).
 
 Parameters without a unit, each read from Nangate45 [C] (typical corner) as a ratio, none from a single cell's fit:
 """
