@@ -28,8 +28,8 @@ def lef_cells(text: str, subject: str) -> dict[str, Abstract]:
             fault = "has no SIZE" if body else "does not end"
             raise SpecError(f"LEF '{subject}': macro {name} {fault}; the file is damaged, write or fetch it again.")
         cells[name] = Abstract((float(size[1]), float(size[2])), _lef_pins(body[0]))
-    if not cells:
-        raise SpecError(f"LEF '{subject}' holds no MACRO; the file is damaged, write or fetch it again.")
+    if not cells and not re.search(r"^\s*LAYER\s", text, re.MULTILINE):
+        raise SpecError(f"LEF '{subject}' holds no MACRO and no LAYER; the file is damaged, write or fetch it again.")
     return cells
 
 

@@ -66,14 +66,15 @@ LAYOUTS = {
         fillers=tuple(f"sky130_fd_sc_hd__fill_{n}" for n in (1, 2, 4, 8)), power_pins=("VDD", "VPWR", "VPB"),
         ground_pins=("VSS", "VGND", "VNB"), taps=("sky130_fd_sc_hd__tapvpwrvgnd_1", 14.0),
         straps=(Strap(layer="met1", width=0.48), Strap(layer="met4", width=1.6, pitch=27.14),
-                Strap(layer="met5", width=1.6, pitch=27.2))),
+                Strap(layer="met5", width=1.6, pitch=27.2)), rules="rcx_patterns.rules"),
     "asap7": Layout(
         node_nm=7, site="asap7sc7p5t", site_um=(0.054, 0.27), grid_um=0.001, pin_layer="M4", pin_um=0.024,
         pin_pitch_um=0.048, power_layer="M5", power_um=0.12, blocked=("M1", "M2", "M3"), signal_layers=("M2", "M7"),
         io_layers=("M4", "M5"), rc_layers=("M3", "M5"), clock_buffer="BUFx4_ASAP7_75t_R",
         fillers=("FILLERxp5_ASAP7_75t_R", "FILLER_ASAP7_75t_R"), taps=("TAPCELL_ASAP7_75t_R", 25.0),
         straps=(Strap(layer="M1", width=0.018), Strap(layer="M2", width=0.018),
-                Strap(layer="M5", width=0.12, pitch=5.4), Strap(layer="M6", width=0.288, pitch=5.4))),
+                Strap(layer="M5", width=0.12, pitch=5.4), Strap(layer="M6", width=0.288, pitch=5.4)),
+        rules="rcx_patterns.rules"),
 }
 
 

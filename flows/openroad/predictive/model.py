@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 from dna_asic.technology import Technology
-from flows.openroad.predictive.cells import Cell, Register, Stage
+from flows.openroad.predictive.cells import REGISTERS, Cell, Register, Stage
 
 P_OVER_N = 2.0  # resistance of a p over an n transistor: Nangate45's INV_X1 rises at 2.40 and falls at 1.21 ps/fF
 SERIES_P = 1.1  # of a further p transistor in series over the first: slopes of Nangate45's NOR2_X1 and NOR3_X1
@@ -63,6 +63,11 @@ class Model:
     def setup_ns(self, cell: Register) -> float:
         """Time that the data must be there before the clock: the way to the first latch."""
         return 1e-3 * self.technology["cell_tau_ps"] * (self._inner(cell.setup, 1) + self._last(cell.setup[-1], 1, 0.0))
+
+    def register_ns(self) -> float:
+        """From one flip-flop to the next with nothing between: no clock can be shorter."""
+        cell = REGISTERS[0]
+        return self.delay_ns(cell.outputs["Q"].path, 1, 0.0, 0.0) + self.setup_ns(cell)
 
     @property
     def site_um(self) -> tuple[float, float]:

@@ -9,8 +9,9 @@ from dna_asic.spec.record import to_plain
 from dna_asic.technology import load_technology
 from flows.openroad import steps
 from flows.openroad.activity import Activity
-from flows.openroad.checkers import check_all_mapped
+from flows.openroad.checkers import check_all_mapped, check_clock, check_library
 from flows.openroad.flow import ASSUMED_ACTIVITY, run_flow, top_module
+from flows.openroad.platforms import find_library
 from flows.openroad.synthesis import area_metrics, plain_netlist
 from flows.openroad.timing import block_power, timing_metrics
 
@@ -128,3 +129,30 @@ def test_plain_netlist_declarations_and_assignments():
         "module m(w, y);\n  input [2:0] w ;\n  output [5:3] y ;\n  wire \\a[0] ;\n"
         "  assign y [5] = w [2];\n  assign \\a[0]  = w [1];\n  assign y [4] = w [0];\n  assign y [3] = 1'b1;\n"
         "  assign y [5] = 1'b0;\n  assign y [4] = 1'b1;\n  assign y [3] = 1'b0;\nendmodule\n")
+
+
+def test_check_library_wrong_cells(tmp_path):
+    library = find_library(load_technology("asic-28nm"), tmp_path)
+    text = library.liberty.read_text()
+    library.liberty.write_text(text.replace("cell (BUF_X4)", "cell (BUFFER)"))
+    with pytest.raises(SpecError, match="'predictive28.lib' lacks BUF_X4; take the whole library"):
+        check_library(library)
+    library.liberty.write_text(text.replace(" ff (", " latch ("))
+    with pytest.raises(SpecError, match="lacks any flip-flop"):
+        check_library(library)
+    library.liberty.write_text(text[:5000])
+    with pytest.raises(SpecError, match="the file is damaged"):
+        check_library(library)
+
+
+@pytest.mark.parametrize("clk_ns", [0.0, -1.0, 0.01, float("nan")])
+def test_check_clock_wrong(clk_ns):
+    with pytest.raises(SpecError, match="is impossible: two flip-flops with nothing between them take about 0.06"):
+        check_clock(clk_ns, load_technology("asic-28nm"), 28)
+
+
+def test_check_clock_is_longer_in_an_older_library():
+    technology = load_technology("asic-28nm")
+    check_clock(0.08, technology, 28)
+    with pytest.raises(SpecError, match="at 45 nm"):
+        check_clock(0.08, technology, 45)

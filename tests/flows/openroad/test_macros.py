@@ -80,7 +80,7 @@ LEF = "MACRO A\n SIZE 1 BY 2 ;\n PIN X\n  DIRECTION INPUT ;\n  USE SIGNAL ;\n EN
 
 
 @pytest.mark.parametrize("text,message", [
-    ("", "holds no MACRO"), (LEF.replace("END A", ""), "macro A does not end"),
+    ("", "holds no MACRO and no LAYER"), (LEF.replace("END A", ""), "macro A does not end"),
     (LEF.replace("SIZE 1 BY 2 ;", ""), "macro A has no SIZE"), (LEF[:30], "macro A does not end")])
 def test_lef_wrong_text(text, message):
     with pytest.raises(SpecError, match=f"LEF 'x.lef'.*{message}|LEF 'x.lef' {message}"):
