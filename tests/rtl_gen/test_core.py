@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
+from chips import KINDS, kind_chip
 from core_program import (
     convolve,
     core_counts,
@@ -42,6 +43,9 @@ CHUNKS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port
 
 
 def make_chunk(name):
+    if name in KINDS:
+        config = kind_chip(name)
+        return config.chunks[0], config
     rows, cols, (row_dim, col_dim), reduction, (n_w, n_i, n_o, n_pp), (w, i, o), port = CHUNKS[name]
     chunk = ChunkConfig(
         pe_rows=rows, pe_cols=cols, row_dim=row_dim, col_dim=col_dim, reduction=Reduction(reduction),
@@ -179,7 +183,7 @@ def simulate_core(config, scenario, reset=None):
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
-@pytest.mark.parametrize("name", CHUNKS)
+@pytest.mark.parametrize("name", [*CHUNKS, *KINDS])
 def test_core_computes_in_the_cycles_of_the_closed_form(name, seed):
     rng = random.Random(f"{name} {seed}")
     chunk, config = make_chunk(name)
