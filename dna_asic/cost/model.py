@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, Nest
+from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
 from dna_asic.cost.counts import Schedule, count
 from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, area_um2, event_energies_pj, idle_pj_per_cycle
+from dna_asic.cost.nest import Nest
 from dna_asic.errors import SpecError
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.dims import Operand
@@ -88,8 +89,7 @@ def core_cycles(s: Schedule) -> Tensor:
     """Cycles of one DRAM tile in the core, start to done."""
     beats, chips = s.geometry.fill_beats, s.chips
     duration = {W: chips.fill_latency + beats[W], I: chips.fill_latency + beats[I], O: chips.drain_latency + beats[O]}
-    compute = s.rf.bounds.prod(dim=1)
-    return unshared_cycles(s.gb.bounds.T.contiguous(), compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
+    return unshared_cycles(s.gb.bounds, s.rf.steps, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
 
 
 def read_job_cycles(chips: ChipBatch, beats: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def layer_cycles(s: Schedule) -> Tensor:
     if s.layer.has_residual.any():
         read.insert(0, Member(low[O], residual_job_cycles(s), drain=True, present=s.layer.has_residual))
     write = (Member(low[O], store_job_cycles(s), drain=True),)
-    return fetch_cycles(s.chips) + shared_cycles(s.dram.bounds.T.contiguous(), core_cycles(s), (tuple(read), write)) + LAYER_CYCLES
+    return fetch_cycles(s.chips) + shared_cycles(s.dram.bounds, core_cycles(s), (tuple(read), write)) + LAYER_CYCLES
 
 
 def event_counts(counts: Counts, zero_like=None) -> list:
