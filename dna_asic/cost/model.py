@@ -73,7 +73,7 @@ def evaluate(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, prices:
     """
     schedule = schedule_of(layer, chips, mapping, sizes)
     cycles, counts = layer_cycles(schedule), count(schedule)
-    dynamic = (torch.stack(event_counts(counts, cycles), dim=1).double() * prices.event_pj).sum(dim=1)
+    dynamic = (torch.stack(event_counts(counts, cycles)) * prices.event_pj.T).sum(dim=0)
     return CostBatch(cycles=cycles, counts=counts, energy_pj=dynamic + cycles * prices.idle_pj)
 
 

@@ -14,7 +14,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dna_asic.cost.closed_form import lowest_relevant
 from dna_asic.spec.dims import RELEVANT, Dim, Operand
 
 Order = tuple[Dim, ...]
@@ -42,12 +41,12 @@ class OrderBatch:
 class _Runs:
     """The runs of some orders. place: int64 [runs, options], its loop in each order, `loops` where it is in none.
 
-    relevant: per operand bool [loops, options].
+    relevant: per operand the numbers of the runs that move it.
     """
 
     dims: tuple[frozenset[Dim], ...]
     place: Tensor
-    relevant: dict[Operand, Tensor]
+    relevant: dict[Operand, tuple[int, ...]]
     loops: int
 
     @classmethod
@@ -56,9 +55,7 @@ class _Runs:
         split = [[frozenset(run) for _, run in itertools.groupby(order, _moves)] for order in options]
         dims, loops = tuple(dict.fromkeys(itertools.chain(*split))), max(map(len, split))
         place = torch.tensor([[runs.index(d) if d in runs else loops for runs in split] for d in dims])
-        relevant = {x: torch.tensor([[i < len(runs) and runs[i] <= RELEVANT[x] for runs in split]
-                                     for i in range(loops)]) for x in Operand}
-        return cls(dims, place, relevant, loops)
+        return cls(dims, place, {x: tuple(i for i, d in enumerate(dims) if d <= RELEVANT[x]) for x in Operand}, loops)
 
 
 def _moves(dim):
@@ -68,7 +65,9 @@ def _moves(dim):
 
 @dataclass(frozen=True, kw_only=True)
 class Nest:
-    """Loops of one level, innermost first: bounds [loops, N], and per operand the lowest relevant loop [N]."""
+    """Loops of one level, innermost first: bounds [loops, N], and per operand the lowest relevant loop [N], the loop
+    count without one that has a bound above 1.
+    """
 
     bounds: Tensor
     lowest: dict[Operand, Tensor]
@@ -78,23 +77,19 @@ class Nest:
         """factors: per dim [N]; dims that an order leaves out must have a factor of 1."""
         runs = _Runs.of(orders.options)
         bound = torch.stack([math.prod(factors[d] for d in sorted(dims)) for dims in runs.dims])
-        bounds = torch.ones((runs.loops + 1, bound.shape[1]), dtype=bound.dtype)
-        bounds = bounds.scatter_(0, _pick(runs.place, orders.choice, bound), bound)[:runs.loops]
-        return cls(bounds=bounds, lowest={x: lowest_relevant(bounds, _pick(r, orders.choice, bounds))
-                                          for x, r in runs.relevant.items()})
+        place = runs.place.gather(1, orders.choice.expand(len(runs.dims), bound.shape[1]))
+        bounds = bound.new_ones((runs.loops + 1, bound.shape[1])).scatter_(0, place, bound)[:runs.loops]
+        first = torch.where(bound > 1, place, runs.loops)
+        return cls(bounds=bounds, lowest={x: functools.reduce(torch.minimum, [first[i] for i in which])
+                                          for x, which in runs.relevant.items()})
 
     @cached_property
     def steps(self) -> Tensor:
         """[N]: iterations of the whole nest."""
-        return self.bounds.prod(dim=0)
+        return math.prod(self.bounds)
 
     @cached_property
     def tiles(self) -> dict[Operand, Tensor]:
         """Per operand [N]: its tiles that the nest visits = product of the bounds from its lowest loop outward."""
         loop = torch.arange(len(self.bounds))[:, None]
-        return {x: torch.where(loop < low, 1, self.bounds).prod(dim=0) for x, low in self.lowest.items()}
-
-
-def _pick(table, choice, like):
-    """[rows, N]: the chosen column of a [rows, options] table for each row of the batch."""
-    return table.expand(-1, len(like[0])) if table.shape[1] == 1 else table.index_select(1, choice.expand(len(like[0])))
+        return {x: math.prod(torch.where(loop < low, 1, self.bounds)) for x, low in self.lowest.items()}
