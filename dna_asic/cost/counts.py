@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.cost.nest import Nest
-from dna_asic.spec.accelerator import Reduction
 from dna_asic.spec.dims import RELEVANT, Dim, Operand
 from dna_asic.spec.geometry import Geometry, ceil_div, positions
 from dna_asic.spec.instruction import INSTRUCTION_BYTES
@@ -56,10 +55,8 @@ class Schedule:
     @cached_property
     def psum_sets(self) -> Tensor:
         """Psum register files in use: PEs, or the roots of the adder trees."""
-        axes = self.chips.reduction_axes if self.chips.reduction is Reduction.TREE else ()
-        rows = 1 if "row" in axes else self.mapping.noc[self.chips.row_dim]
-        cols = 1 if "col" in axes else self.mapping.noc[self.chips.col_dim]
-        return rows * cols * torch.ones_like(self.mapping.rf[0])
+        rows, cols = (self.mapping.noc[self.chips.root_dims[:, n]] for n in (0, 1))
+        return rows * cols
 
     @cached_property
     def psum_visits(self) -> Tensor:
@@ -69,7 +66,7 @@ class Schedule:
     @cached_property
     def drained_words(self) -> Tensor:
         """Words of one drain: n_o lanes a beat, one where a single PE lies on the lane axis."""
-        lane = positions(self.chips, self.mapping.noc, O)[0] * torch.ones_like(self.chips.n_o)
+        lane, _ = positions(self.chips, self.mapping.noc, O)
         return self.geometry.fill_beats[O] * torch.where(lane > 1, self.chips.n_o, 1)
 
     @cached_property
