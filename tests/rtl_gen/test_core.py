@@ -24,7 +24,7 @@ from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, R
 from dna_asic.spec.dims import DIMS, Operand
 from dna_asic.spec.geometry import check_mapping
 from dna_asic.spec.latency import CORE_CYCLES, drain_latency, fill_latency
-from dna_asic.spec.layer import LayerOp, LayerShape
+from dna_asic.spec.layer import MAX_KERNEL, LayerOp, LayerShape
 from rtl_gen.chunk import COUNT_BITS, ChunkCore
 
 G, K, C, P, Q, R, S = DIMS
@@ -69,7 +69,7 @@ def random_tile(rng, chunk, port_bytes, kind):
         mapping = Mapping(rf=tuple(rf), noc=tuple(noc), gb=tuple(gb), dram=(1,) * 7, **random_orders(rng))
         g, k, c, p, q, r, s = (a * b * n for a, b, n in zip(rf, gb, noc, strict=True))
         stride = rng.choice((1, 1, 2, 3))
-        if kind == "dense" and k == c == 1 or r * s * p * q > 600:
+        if kind == "dense" and k == c == 1 or max(r, s) > MAX_KERNEL or r * s * p * q > 600:
             continue
         layer = LayerShape(g=g, k=k, c=c, p=p, q=q, r=r, s=s, stride=stride, h=(p - 1) * stride + r,
                            w=(q - 1) * stride + s, op=LayerOp.MAX if kind == "max" else LayerOp.MAC)
