@@ -2,7 +2,7 @@
 
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, layer_kind, mapping_at
 from dna_asic.cost.energy import area_um2, event_energies_pj
-from dna_asic.cost.model import CostBatch, Prices, evaluate, evaluate_design
+from dna_asic.cost.model import CostBatch, Prices, cheapest_rf_orders, evaluate, evaluate_design
 
-__all__ = ["ChipBatch", "CostBatch", "LayerBatch", "MappingBatch", "Prices", "area_um2", "evaluate",
-           "evaluate_design", "event_energies_pj", "layer_kind", "mapping_at"]
+__all__ = ["ChipBatch", "CostBatch", "LayerBatch", "MappingBatch", "Prices", "area_um2", "cheapest_rf_orders",
+           "evaluate", "evaluate_design", "event_energies_pj", "layer_kind", "mapping_at"]
