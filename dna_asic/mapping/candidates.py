@@ -108,12 +108,10 @@ def _step(rows, fresh, noise):
 
 
 def _transfer(rows, noise):
-    """In three of ten a factor grows as another of its level, or any, shrinks: tiles stay about as large."""
+    """In four of ten a factor grows as another of its level, or its dim's of another level, shrinks."""
     shape, rows = rows.shape, rows.flatten(2)
     up, other, times = _Site.drawn(noise), _Site.drawn(noise), _TIMES[noise.below(len(_TIMES))]
-    same_level = _Site(up.place // len(DIMS) * len(DIMS) + other.place % len(DIMS))
-    down = _Site(torch.where(noise.chance(0.6), same_level.place, other.place))
-    chance = noise.chance(0.3)
+    down, chance = _Site.joined(noise.chance(0.5), up, other), noise.chance(0.4)
     up.put(rows, chance, up.of(rows) * times)
     down.put(rows, chance, ceil_div(down.of(rows), times))
     return rows.view(shape)
@@ -129,6 +127,12 @@ class _Site:
     def drawn(cls, noise):
         """An entry of a free row."""
         return cls(torch.tensor(FREE_ROWS)[noise.below(len(FREE_ROWS))] * len(DIMS) + noise.below(len(DIMS)))
+
+    @classmethod
+    def joined(cls, same_row, one, other):
+        """In the row of the one and the dim of the other, or the other way round."""
+        (row, dim), (other_row, other_dim) = ((x.place // len(DIMS), x.place % len(DIMS)) for x in (one, other))
+        return cls(torch.where(same_row, row * len(DIMS) + other_dim, other_row * len(DIMS) + dim))
 
     def of(self, rows):
         """[M, n]: the entries."""
