@@ -11,6 +11,7 @@ from dna_asic.errors import VerificationError
 from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.instruction import BASE_OUTPUT, BASE_PROGRAM
 from dna_asic.spec.program import Program
+from rtl_gen.control import COUNTERS
 from sim.runner import run_bench
 
 FOLDER = Path(__file__).parent
@@ -23,23 +24,26 @@ _POISON = 0xA5  # what memory holds before it is written
 @dataclass(frozen=True, kw_only=True)
 class ChipRun:
     """One image. outputs: memory bytes of every layer's tensor; layer_cycles: cycle in which each layer ended,
-    counted from the start bit; counters: the chip's own, by name; error: name of the error, or "none".
+    counted from the start bit; counters: the chip's own, by name, and layer_counters what each layer added to them
+    (cycles and layers not among these); error: name of the error, or "none".
     """
 
     ended: bool
     error: str
     outputs: dict[str, bytes]
     layer_cycles: tuple[int, ...]
+    layer_counters: tuple[dict[str, int], ...]
     counters: dict[str, int]
 
 
 def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, images: Sequence[bytes], *, work: Path,
              build_root: Path, simulator: str = "verilator", stall_seed: int = 0, limit_cycles: int = 100_000_000,
-             waves: bool = False, record: int | None = None) -> list[ChipRun]:
+             waves: bool = False, record: int | None = None, quick: bool = False) -> list[ChipRun]:
     """One run per input tensor (memory bytes), one after another without reset, until one fails.
 
     stall_seed: 0 for the ideal memory. limit_cycles: give up a run after so many. waves: build so that waves can be
-    recorded (slower). record: image from which on waves go to `work`/activity.vcd. Raises ToolError, VerificationError.
+    recorded (slower). record: image from which on waves go to `work`/activity.vcd. quick: see `run_bench`. Raises
+    ToolError, VerificationError.
     """
     work = Path(work).resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -55,20 +59,22 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, im
            "runs": [{"input": at, "output": memory.output} for at in memory.input_addresses]}
     (work / "job.json").write_text(json.dumps(job))
     run_bench(module="sim.bench_chip", top="tb_chip", sources=[FOLDER / "memory.v", FOLDER / "tb_chip.v", verilog],
-              build_root=build_root, work=work, simulator=simulator, waves=waves,
+              build_root=build_root, work=work, simulator=simulator, waves=waves, quick=quick,
               parameters={"PORT_BYTES": port, "SIZE_BYTES": memory.size, "LATENCY": accelerator.memory_latency_cycles},
               plusargs=["+image=image.hex", *(["+waves"] if waves else [])],
               environment={"DNA_ASIC_JOB": str(work / "job.json")})
     results = json.loads((work / "results.json").read_text())
-    ends = [int(line) for line in (work / "layers.txt").read_text().split()]
+    ends = np.array([line.split() for line in (work / "layers.txt").read_text().splitlines()], int)
     runs, at = [], 0
     for n, result in enumerate(results):
         if result["wrong_last"]:
             raise VerificationError(f"Image {n}: a write burst was longer or shorter than its address said.")
         layers = result["counters"]["layer"]
-        data = _read_hex(work / f"memory-{n:04}.hex")
-        runs.append(ChipRun(ended=result["ended"], error=result["error"], counters=result["counters"],
-                            outputs=memory.outputs(program, data), layer_cycles=tuple(ends[at:at + layers])))
+        data, mine = _read_hex(work / f"memory-{n:04}.hex"), ends[at:at + layers].reshape(layers, len(COUNTERS) - 1)
+        runs.append(ChipRun(
+            ended=result["ended"], error=result["error"], counters=result["counters"],
+            outputs=memory.outputs(program, data), layer_cycles=tuple(mine[:, 0].tolist()),
+            layer_counters=tuple(dict(zip(COUNTERS[1:-1], row)) for row in np.diff(mine[:, 1:], axis=0, prepend=0).tolist())))
         at += layers
     return runs
 

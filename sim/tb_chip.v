@@ -1,7 +1,8 @@
 // The chip with its memory. A change of `request` makes one AXI4-Lite access (write, address, data), which is over when
 // `response` equals it. The memory is loaded from the file of +image. Each rising `dump` writes a part of it to
 // memory.hex and poisons the words from `wipe_first` on, so that no later run finds there what it should write. Each
-// finished layer adds a line to layers.txt: cycles since the start of the run. With +waves, `chip` goes to activity.vcd
+// finished layer adds a line to layers.txt: cycles since the start of the run, then the event counters in the order of
+// rtl_gen.control.COUNTERS, from macs to dram_o_beats. With +waves, `chip` goes to activity.vcd
 // from the first rising `record` on.
 `timescale 1ns / 1ps
 module tb_chip #(
@@ -84,7 +85,16 @@ module tb_chip #(
     always @(posedge clk) begin
         cycles <= started ? 1 : cycles + 1;
         if (layer_done) begin
-            $fdisplay(layers, "%0d", cycles);
+            $fwrite(layers, "%0d %0d %0d %0d %0d", cycles, chip.control.count_macs, chip.control.count_rf_w_reads,
+                    chip.control.count_rf_i_reads, chip.control.count_rf_o_reads);
+            $fwrite(layers, " %0d %0d %0d", chip.control.count_rf_w_writes, chip.control.count_rf_i_writes,
+                    chip.control.count_rf_o_writes);
+            $fwrite(layers, " %0d %0d %0d", chip.control.count_gb_w_reads, chip.control.count_gb_i_reads,
+                    chip.control.count_gb_o_reads);
+            $fwrite(layers, " %0d %0d %0d", chip.control.count_gb_w_writes, chip.control.count_gb_i_writes,
+                    chip.control.count_gb_o_writes);
+            $fdisplay(layers, " %0d %0d %0d %0d %0d", chip.control.count_dram_w_beats, chip.control.count_dram_i_beats,
+                      chip.control.count_dram_r_beats, chip.control.count_dram_p_beats, chip.control.count_dram_o_beats);
             $fflush(layers);
         end
     end
