@@ -87,12 +87,12 @@ def compare(args: argparse.Namespace) -> None:
 def design_report(design: Design, technology: Technology) -> CostReport:
     """The cost model's report of the run's own design."""
     shapes = hardware_shapes(design.network, design.accelerator.port_bytes)
-    return evaluate_design(shapes, design.accelerator, design.mappings, technology)
+    return evaluate_design(shapes, design.accelerator, design.mappings, technology, design.pipeline)
 
 
 def modelled_row(name: str, accelerator: AcceleratorConfig, report: CostReport) -> Row:
     """A row of which all is the cost model's."""
-    return Row(name=name, origin="modelled", pes=accelerator.chunks[0].pes, cycles=report.latency_cycles,
+    return Row(name=name, origin="modelled", pes=accelerator.pes, cycles=report.latency_cycles,
                latency_s=report.latency_s, energy_j=report.energy_j, area_mm2=report.area_mm2, edp_js=report.edp_js)
 
 
@@ -195,7 +195,7 @@ class Comparison:
 
 
 def _size_row(name, template):
-    chunk = template.accelerator.chunks[0]
+    chunk = template.accelerator.chunk
     slashed = lambda *values: "/".join(format_number(v) for v in values)  # noqa: E731
     return (name, f"{chunk.row_dim.name},{chunk.col_dim.name}", f"{chunk.pe_rows} x {chunk.pe_cols}",
             slashed(chunk.rf_w_words, chunk.rf_i_words, chunk.rf_o_words),

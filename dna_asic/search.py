@@ -21,12 +21,10 @@ from dna_asic.cosearch.das import AcceleratorSearch, search_accelerator
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
 from dna_asic.cosearch.training import evaluate, train_network
-from dna_asic.cost import evaluate_design
 from dna_asic.data import DatasetSplits, load_dataset
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.golden import accuracy
-from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.networks import Macro, NetworkModule, build_network, expand, load_macro
 from dna_asic.quantize import quantize_input, quantize_network, save_quant
 from dna_asic.report.files import write_atomically, write_json_atomically, write_text_atomically
@@ -191,20 +189,18 @@ def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
     found = search_accelerator(network, inputs.space, inputs.technology, seed=args.seed, steps=args.das_steps,
                                start=joint.accelerator, progress=bars)
     bars.close()
-    shapes = hardware_shapes(network, found.accelerator.port_bytes)
-    mappings = dict(zip((name for name, _ in shapes), found.mappings, strict=True))
-    report = evaluate_design(shapes, found.accelerator, mappings, inputs.technology)
-    test = inputs.splits.test
+    report, test = found.report, inputs.splits.test
     summary = {
         "float_test_accuracy": evaluate(module, test.images, test.labels),
         "int8_test_accuracy": accuracy(quant, quantize_input(test.images, quant), test.labels.numpy()),
-        "latency_cycles": report.latency_cycles, "latency_s": report.latency_s, "energy_j": report.energy_j,
-        "area_mm2": report.area_mm2, "edp_js": report.edp_js,
+        "latency_cycles": report.latency_cycles, "latency_s": report.latency_s,
+        "period_cycles": report.period_cycles, "energy_j": report.energy_j, "area_mm2": report.area_mm2,
+        "edp_js": report.edp_js,
         "search_seconds": earlier_s + time.monotonic() - started, "seed": args.seed, "target": args.target,
         "dataset": args.dataset, "choices": choices, "tilings_priced": found.evaluations,
     }
     design = Design(target=args.target, seed=args.seed, choices=tuple(choices), network=network,
-                    accelerator=found.accelerator, mappings=mappings)
+                    accelerator=found.accelerator, mappings=found.mappings, assignment=found.assignment)
     save_quant(quant, run.path / "quant")
     write_json_atomically(run.path / "history.json", [dataclasses.asdict(r) for r in joint.history])
     write_json_atomically(run.path / "report.json", to_plain(report))

@@ -1,6 +1,7 @@
 """`python -m dna_asic.simulate`: run networks on a run's Verilog; every byte of every layer against golden."""
 
 import argparse
+import dataclasses
 import random
 import sys
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from dna_asic.golden import run_golden
 from dna_asic.mapping import simulate as functional
 from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.mapping.mapper import random_mapping
+from dna_asic.mapping.mapper import random_assignment, random_mapping
 from dna_asic.quantize import load_quant, quantize_input
 from dna_asic.report.files import write_json_atomically
 from dna_asic.report.tables import format_table
 from dna_asic.runs import RunFolder
-from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
+from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.design import Design
 from dna_asic.spec.program import Program
 from dna_asic.spec.quant import QuantSpec
@@ -142,22 +143,25 @@ def searched_workload(run: RunFolder, design: Design, program: Program, images: 
     if images > len(test.labels):
         raise SpecError(f"--images must be at most the {len(test.labels)} test images, not {images}.")
     return _workload("searched", design, quant, program, quantize_input(test.images[:images], quant),
-                     design.mappings, test.labels[:images].numpy())
+                     test.labels[:images].numpy())
 
 
 def fixed_workload(name: str, design: Design, seed: int) -> Workload:
     """A fixed network with random legal mappings, so that tiles are ragged and every loop runs."""
     quant, accelerator, rng = FIXED[name](seed), design.accelerator, random.Random(seed)
-    mappings = {layer: random_mapping(shape, accelerator, accelerator.chunks[0], rng)
-                for layer, shape in hardware_shapes(quant.network, accelerator.port_bytes)}
-    program = compile_program(accelerator, quant, mappings)
-    return _workload(name, design, quant, program, random_images(quant.network, FIXED_IMAGES, seed), mappings, None)
+    assignment = random_assignment(quant.network, len(accelerator.chunks), rng)
+    mappings = {layer: random_mapping(shape, alone, alone.chunk, rng)
+                for layer, shape in hardware_shapes(quant.network, accelerator.port_bytes)
+                for alone in [accelerator.alone[assignment[layer]]]}
+    fixed = dataclasses.replace(design, network=quant.network, mappings=mappings, assignment=assignment)
+    program = compile_program(accelerator, quant, mappings, assignment)
+    return _workload(name, fixed, quant, program, random_images(quant.network, FIXED_IMAGES, seed), None)
 
 
-def _workload(name, design, quant, program, images, mappings: dict[str, Mapping], labels) -> Workload:
+def _workload(name, design: Design, quant, program, images, labels) -> Workload:
     accelerator = design.accelerator
-    report = evaluate_design(hardware_shapes(quant.network, accelerator.port_bytes), accelerator, mappings,
-                             load_technology(design.target))
+    report = evaluate_design(hardware_shapes(quant.network, accelerator.port_bytes), accelerator, design.mappings,
+                             load_technology(design.target), design.pipeline)
     return Workload(name=name, quant=quant, program=program, images=images, golden=run_golden(quant, images),
                     labels=labels, report=report)
 
@@ -210,7 +214,7 @@ def _compare(workload, accelerator, n, tensor, run):
         return
     at = tuple(wrong[0])
     packed = workload.program.input.pack(workload.images[n])
-    bytes_of = functional.simulate(workload.program, accelerator, packed)[tensor.name]
+    bytes_of = functional.simulate(workload.program, accelerator, [packed])[0][tensor.name]
     sound = np.array_equal(tensor.unpack(bytes_of), want)
     raise VerificationError(
         f"{workload.name}, image {n}: layer '{tensor.name}' has {len(wrong)} wrong bytes of {got.size}; the first at "

@@ -69,7 +69,7 @@ def write_program(program: Program, folder: Path) -> None:
     write_atomically(folder / "program.bin", lambda path: path.write_bytes(program.image))
     tensors = [program.input, *(layer.output for layer in program.layers)]
     write_json_atomically(folder / "program.json", {
-        "instructions": len(program.instructions), "region_bytes": program.size_bytes,
+        "instructions": len(program.layers), "region_bytes": program.size_bytes,
         "image_bytes": len(program.image), "port_bytes": program.port_bytes, "tensors": to_plain(tensors)})
 
 
@@ -77,7 +77,8 @@ def emit_run(run: RunFolder) -> tuple[Design, Program, Path]:
     """Verilog (kept if it is up to date) and program of a run, in its folder rtl/; the Verilog's path comes last."""
     design = design_from_yaml(run.require("design.yaml", "make search"))
     run.require("quant/quant.json", "make search")
-    program = compile_program(design.accelerator, load_quant(run.path / "quant"), design.mappings)
+    program = compile_program(design.accelerator, load_quant(run.path / "quant"), design.mappings,
+                              design.assignment)
     verilog = run.stage("rtl") / "chip.v"
     if not up_to_date(design.accelerator, verilog):
         emit_verilog(design.accelerator, verilog)
@@ -102,7 +103,7 @@ def emit(args: argparse.Namespace) -> None:
         print(f"rtl: verilog={output} lines={_lines(output)}")
         return
     _, program, verilog = emit_run(RunFolder.open(args.run))
-    print(f"rtl: verilog={verilog} lines={_lines(verilog)} instructions={len(program.instructions)} "
+    print(f"rtl: verilog={verilog} lines={_lines(verilog)} instructions={len(program.layers)} "
           f"program_bytes={len(program.image)}")
 
 

@@ -52,7 +52,7 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, im
     port = accelerator.port_bytes
     memory = _Memory.of(program, len(images), port)
     (work / "image.hex").write_text(memory.hex(program, images))
-    job = {"program": memory.program, "length": len(program.instructions), "stall_seed": stall_seed,
+    job = {"program": memory.program, "length": len(program.layers), "stall_seed": stall_seed,
            "timeout_cycles": 0, "limit_cycles": limit_cycles, "record": record,
            "dump": [memory.program // port, memory.inputs // port - 1],
            "wipe": (memory.program + len(program.image)) // port,

@@ -1,7 +1,13 @@
-"""Small chips of every built kind."""
+"""Small chips of every built kind, one chunk or several side by side."""
 
+import random
+from dataclasses import replace
+
+from dna_asic.mapping.layout import hardware_shapes
+from dna_asic.mapping.mapper import random_assignment, random_mapping
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
 from dna_asic.spec.dims import DIMS
+from dna_asic.spec.layer import NetworkSpec
 
 G, K, C, P, Q, R, S = DIMS
 CHIPS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port bytes
@@ -25,3 +31,18 @@ def make_chip(name: str) -> AcceleratorConfig:
         n_w=n_w, n_i=n_i, n_o=n_o, n_pp=n_pp, rf_w_words=w, rf_i_words=i, rf_o_words=o,
         gb_w_bytes=16384, gb_i_bytes=8192, gb_o_bytes=8192)
     return AcceleratorConfig(name=name, chunks=(chunk,), port_bytes=port, memory_latency_cycles=8, clk_period_ns=1.0)
+
+
+def make_chips(*names: str) -> AcceleratorConfig:
+    """The chips of those names as the chunks of one, with the widest of their ports."""
+    chips = [make_chip(name) for name in names]
+    return replace(max(chips, key=lambda chip: chip.port_bytes), name="-".join(names),
+                   chunks=tuple(chip.chunk for chip in chips))
+
+
+def draw_design(chip: AcceleratorConfig, network: NetworkSpec, rng: random.Random):
+    """(assignment, mappings): random, the mappings legal on each layer's chunk."""
+    assignment = random_assignment(network, len(chip.chunks), rng)
+    return assignment, {
+        name: random_mapping(shape, alone, alone.chunk, rng)
+        for name, shape in hardware_shapes(network, chip.port_bytes) for alone in [chip.alone[assignment[name]]]}

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dna_asic.cost import ChipBatch, LayerBatch, Prices, evaluate_design
+from dna_asic.cost import ChipBatch, LayerBatch, Prices, area_um2, evaluate_design
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads.space import widest
 from dna_asic.mapping.layout import hardware_shapes
@@ -101,8 +101,8 @@ def nasaic_accelerators(
     finalists: int = 8, effort: Effort | None = None, progress: Progress = lambda now, total: None,
 ) -> dict[str, SizedTemplate | InfeasibleDesign]:
     """Each template, by name, sized for the design's network; the error where no point of its grid can run it."""
-    prices = Prices.of([design.accelerator], technology)
-    candidates = {t.name: points(t, design.accelerator, grid, float(prices.area_mm2[0]), technology) for t in templates}
+    area_mm2 = sum(area_um2(design.accelerator, technology).values()) * 1e-6
+    candidates = {t.name: points(t, design.accelerator, grid, area_mm2, technology) for t in templates}
     orders = {t.name: t.orders for t in templates}
     total = sum(map(len, candidates.values()))
     sized = {}
@@ -119,7 +119,7 @@ def points(template: Template, run: AcceleratorConfig, grid: Grid, area_mm2: flo
            technology: Technology) -> list[AcceleratorConfig]:
     """Chips of the template's grid that take no more area than `area_mm2`."""
     chips = [_chip(template, run, *choice) for choice in itertools.product(
-        _arrays(template, run.chunks[0].pes, grid), template.rf_words,
+        _arrays(template, run.pes, grid), template.rf_words,
         itertools.product(grid.gb_w, grid.gb_i, grid.gb_o), grid.width,
         [port for port in PORTS if port <= run.port_bytes])]
     areas = Prices.of(chips, technology).area_mm2.tolist()
@@ -136,21 +136,21 @@ def _arrays(template: Template, pes: int, grid: Grid) -> Iterator[tuple[int, int
 
 
 def _chip(template, run, array, rf_words, gb, width, port):
-    own = run.chunks[0]
     narrow = ChunkConfig(
         pe_rows=array[0], pe_cols=array[1], row_dim=template.row_dim, col_dim=template.col_dim,
         reduction=template.reduction, n_w=1, n_i=1, n_o=1, n_pp=min(width, port),
         rf_w_words=rf_words[0], rf_i_words=rf_words[1], rf_o_words=rf_words[2],
-        gb_w_bytes=_scaled(own.gb_w_bytes, gb[0]), gb_i_bytes=_scaled(own.gb_i_bytes, gb[1]),
-        gb_o_bytes=_scaled(own.gb_o_bytes, gb[2]))
+        gb_w_bytes=_scaled(run, "gb_w_bytes", gb[0]), gb_i_bytes=_scaled(run, "gb_i_bytes", gb[1]),
+        gb_o_bytes=_scaled(run, "gb_o_bytes", gb[2]))
     widths = {f"n_{x.name.lower()}": widest(width, narrow.lane_extent(x)) for x in Operand}
     return dataclasses.replace(run, name=template.name, port_bytes=port,
                                chunks=(dataclasses.replace(narrow, **widths),))
 
 
-def _scaled(size, factor):
-    """A buffer's bytes times a power of two, within what a chunk may have."""
-    return min(max(int(size * factor), 1024), 512 * 1024)
+def _scaled(run, buffer, factor):
+    """Bytes of a buffer, over the run's chunks, times a power of two: a power of two within what a chunk may have."""
+    size = int(sum(getattr(chunk, buffer) for chunk in run.chunks) * factor)
+    return min(max(1 << size.bit_length() - 1, 1024), 512 * 1024)
 
 
 def _size(name, chips, orders, design, technology, finalists, effort, progress) -> SizedTemplate:

@@ -13,8 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dna_asic.cosearch.assignment import assign, assigned
 from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings, Sample
 from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cost import design_schedule, evaluate_design, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
 from dna_asic.mapping.layout import hardware_shapes
@@ -22,6 +24,8 @@ from dna_asic.mapping.optimise import Mapper
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.latency import RUN_CYCLES
 from dna_asic.spec.layer import LayerShape, NetworkSpec
+from dna_asic.spec.pipeline import Pipeline, pipeline
+from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology
 
 POLISH_PASSES = 3
@@ -38,6 +42,16 @@ class DasStats:
     entropy: float
     mean_cost: float
     best_cost: float
+
+
+class FoundAccelerator(NamedTuple):
+    """A chip; mapping and chunk of each hardware layer of its network; the exact report; tilings priced for it."""
+
+    accelerator: AcceleratorConfig
+    mappings: dict[str, Mapping]
+    assignment: dict[str, int]
+    report: CostReport
+    evaluations: int
 
 
 class AcceleratorSearch:
@@ -85,16 +99,27 @@ class AcceleratorSearch:
     def edp_js(self, samples: Sequence[Sample], network: NetworkSpec) -> Tensor:
         """float64 [samples]: EDP of the network on each, infinite for what is no chip or cannot run a layer.
 
-        Each chip gets the network as laid out for its own port.
+        Each chip gets the network as laid out for its own port, and each layer the chunk that suits it.
         """
         chips, shapes = [self._build(s) for s in samples], {}
         for chip in filter(None, chips):
             if chip.port_bytes not in shapes:
                 shapes[chip.port_bytes] = [shape for _, shape in hardware_shapes(network, chip.port_bytes)]
-        pairs = [[(chip, shape) for shape in shapes[chip.port_bytes]] if chip else [] for chip in chips]
-        costs = self.pricer.price([pair for row in pairs for pair in row]).split([len(row) for row in pairs])
-        return torch.tensor([edp_js(chip, *cost.sum(dim=0).tolist()) if chip else math.inf
-                             for chip, cost in zip(chips, costs, strict=True)], dtype=torch.float64)
+        self.pricer.price([(alone, shape) for chip in filter(None, chips) for alone in chip.alone
+                           for shape in shapes[chip.port_bytes]])  # all in one batch
+        return torch.tensor([self._edp_js(chip, network, shapes[chip.port_bytes]) if chip else math.inf
+                             for chip in chips], dtype=torch.float64)
+
+    def _edp_js(self, chip, network, shapes):
+        costs = self.pricer.on_chunks(chip, shapes)
+        placed = place_layers(network, costs)
+        chosen = chosen_costs(costs, placed)
+        energy_pj, cycles = chosen.sum(dim=0).tolist()
+        if len(chip.chunks) > 1 and math.isfinite(cycles):
+            times = design_schedule(placed.programs, dict(zip(placed.layers, map(int, chosen[:, 1]))), chip)
+            energy_pj += idle_pj(chip, self.technology) * (times.cycles - cycles)
+            cycles = times.cycles
+        return edp_js(chip, energy_pj, cycles)
 
     def _build(self, sample):
         try:
@@ -103,9 +128,29 @@ class AcceleratorSearch:
             return None
 
     def layer_costs(self, shapes: Sequence[LayerShape]) -> Tensor:
-        """float64 [n, 2]: energy in pJ and cycles of each layer on `chip`; infinite where it cannot run."""
-        chip = self.chip
-        return self.pricer.price([(chip, shape) for shape in shapes])
+        """float64 [n, chunks, 2]: energy in pJ and cycles of each layer on each chunk of `chip`; infinite where it
+        cannot run.
+        """
+        return self.pricer.on_chunks(self.chip, shapes)
+
+    def map_whole(self, chip: AcceleratorConfig, network: NetworkSpec, seed: int) -> FoundAccelerator:
+        """Layers on their chunks as priced, then the mapper with full effort for the network's EDP."""
+        layers = dict(hardware_shapes(network, chip.port_bytes))
+        costs = self.pricer.on_chunks(chip, list(layers.values()))
+        placed, mappings, evaluations = place_layers(network, costs), {}, 0
+        energy_pj, cycles = chosen_costs(costs, placed).sum(dim=0).tolist()
+        for alone, program in zip(chip.alone, placed.programs, strict=True):
+            mine = [place.name for place in program]
+            others_pj = idle_pj(chip, self.technology) - idle_pj(alone, self.technology)
+            weights = (1 / energy_pj, others_pj / energy_pj + 1 / (cycles + RUN_CYCLES))  # d ln(E T)
+            mapper = Mapper(alone, self.technology, seed=seed, orders=self.space.orders)
+            mapped = mapper.network([layers[name] for name in mine], weights if len(chip.chunks) > 1 else None)
+            mappings |= zip(mine, mapped.mappings, strict=True)
+            evaluations += mapped.evaluations
+        mappings = {name: mappings[name] for name in layers}
+        report = evaluate_design(list(layers.items()), chip, mappings, self.technology, placed)
+        assignment = {name: place.chunk for name, place in placed.layers.items()}
+        return FoundAccelerator(chip, mappings, assignment, report, evaluations)
 
     def state_dict(self) -> dict:
         """For `load_state_dict` to go on as if never stopped: tensors, numbers and strings only."""
@@ -118,6 +163,22 @@ class AcceleratorSearch:
         self._best = state["best"]
 
 
+def place_layers(network: NetworkSpec, costs: Tensor) -> Pipeline:
+    """Each layer on the chunk that `assign` gives it; all on the best chunk where the tensors of that assignment would
+    have to be kept for too many images.
+    """
+    names, chunks = [layer.name for layer in network.layers], costs.shape[1]
+    try:
+        return pipeline(network, dict(zip(names, assign(costs).tolist(), strict=True)), chunks)
+    except InfeasibleDesign:
+        return pipeline(network, dict.fromkeys(names, int(costs.sum(dim=0).prod(dim=1).argmin())), chunks)
+
+
+def chosen_costs(costs: Tensor, placed: Pipeline) -> Tensor:
+    """float64 [layers, 2]: of `costs` [layers, chunks, 2] those of each layer's chunk."""
+    return assigned(costs, torch.tensor([place.chunk for place in placed.layers.values()]))
+
+
 def edp_js(chip: AcceleratorConfig, energy_pj: float, cycles: float) -> float:
     """EDP of layers of that energy and cycles in all, with what a run adds to their cycles."""
     return energy_pj * 1e-12 * (cycles + RUN_CYCLES) * chip.clk_period_ns * 1e-9
@@ -127,14 +188,6 @@ def _log_costs(edp: Tensor) -> Tensor:
     """ln EDP, and twice the worst where that is infinite; all 0 where nothing is finite."""
     legal = edp[edp.isfinite()]
     return torch.where(edp.isfinite(), edp, 2 * legal.max()).log() if len(legal) else torch.zeros_like(edp)
-
-
-class FoundAccelerator(NamedTuple):
-    """A chip, one mapping per hardware layer of its network in order, and how many tilings were priced for it."""
-
-    accelerator: AcceleratorConfig
-    mappings: tuple[Mapping, ...]
-    evaluations: int
 
 
 def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, steps: int,
@@ -152,16 +205,12 @@ def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Techn
     for i in range(steps):
         search.step(network)
         progress("accelerator", i + 1, steps)
-    chips = polish(search, network, progress)
-    evaluations, mapped = search.pricer.evaluations, []
+    chips, mapped = polish(search, network, progress), []
     for i, chip in enumerate(chips):
-        shapes = [shape for _, shape in hardware_shapes(network, chip.port_bytes)]
-        mapped.append(Mapper(chip, technology, seed=seed, orders=space.orders).network(shapes))
-        evaluations += mapped[-1].evaluations
+        mapped.append(search.map_whole(chip, network, seed))
         progress("mapping", i + 1, len(chips))
-    edp = [edp_js(chip, sum(m.energy_pj), sum(m.cycles)) for chip, m in zip(chips, mapped, strict=True)]
-    best = edp.index(min(edp))
-    return FoundAccelerator(chips[best], mapped[best].mappings, evaluations)
+    best = min(mapped, key=lambda found: found.report.edp_js)
+    return best._replace(evaluations=search.pricer.evaluations + sum(found.evaluations for found in mapped))
 
 
 def polish(search: AcceleratorSearch, network: NetworkSpec, progress: Progress = lambda *_: None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna_asic.cosearch.das import AcceleratorSearch
+from dna_asic.cosearch.das import AcceleratorSearch, chosen_costs, place_layers
 from dna_asic.cosearch.dns import NetworkSearch
 from dna_asic.cosearch.training import augment, batches
 from dna_asic.data import DatasetSplits
@@ -123,11 +123,12 @@ class JointSearch:
         whole = [shape for _, shape in hardware_shapes(derived, port)]
         shapes = whole + [s for place in blocks for candidate in place for s in candidate]
         prices = dict(zip(shapes, self.accelerator.layer_costs(shapes), strict=True))
-        total = torch.stack([prices[s] for s in whole]).sum(dim=0)
+        of_whole = torch.stack([prices[s] for s in whole])
+        total = chosen_costs(of_whole, place_layers(derived, of_whole)).sum(dim=0)
         costs = torch.zeros(self.network.supernet.alpha.shape, dtype=torch.float64)
         for i, place in enumerate(blocks):
             for j, candidate in enumerate(place):
-                costs[i, j] = sum((prices[s] / total).sum() for s in candidate)
+                costs[i, j] = sum((prices[s] / total).sum(dim=1).amin() for s in candidate)
         runs = costs.isfinite()
         dearest = costs.where(runs, 0).amax(dim=1, keepdim=True)
         return costs.where(runs, 2 * dearest)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dna_asic.cost import ChipBatch, LayerBatch, Prices, chip_family, layer_kind
+from dna_asic.cost import ChipBatch, LayerBatch, Prices, chip_family, idle_pj, layer_kind
 from dna_asic.mapping.optimise import GENES, OBJECTIVES, Effort, search_tilings
 from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Reduction
 from dna_asic.spec.dims import Dim
@@ -44,6 +44,13 @@ class LayerPricer:
         for (_, family), group in groups.items():
             self._search(family, group)
         return torch.tensor([self._costs[p] for p in pairs], dtype=torch.float64).reshape(-1, 2)
+
+    def on_chunks(self, chip: AcceleratorConfig, shapes: Sequence[LayerShape]) -> Tensor:
+        """float64 [layers, chunks, 2]: as `price`, each layer on each chunk, with the clock and leakage of all."""
+        costs = self.price([(alone, shape) for shape in shapes for alone in chip.alone]).view(len(shapes), -1, 2)
+        idle = torch.tensor([idle_pj(alone, self.technology) for alone in chip.alone], dtype=torch.float64)
+        others = costs[..., 1] * (idle.sum() - idle)
+        return torch.stack([costs[..., 0] + others, costs[..., 1]], dim=2)
 
     def _search(self, family, pairs):
         chips = {c: i for i, c in enumerate(dict.fromkeys(c for c, _ in pairs))}

@@ -26,8 +26,8 @@ def layer_kind(layer: LayerShape) -> tuple[bool, bool]:
 
 
 def chip_family(accelerator: AcceleratorConfig) -> tuple[Dim, Dim, Reduction]:
-    """What all chips of one batch have in common: spatial pair and reduction."""
-    chunk = accelerator.chunks[0]
+    """What all chips of one batch have in common: spatial pair and reduction; of an accelerator with one chunk."""
+    chunk = accelerator.chunk
     return chunk.row_dim, chunk.col_dim, chunk.reduction
 
 
@@ -61,13 +61,13 @@ class ChipBatch:
 
     @classmethod
     def from_configs(cls, accelerators: Sequence[AcceleratorConfig]) -> "ChipBatch":
-        """One row per accelerator; raises SpecError when they are of more than one family."""
+        """One row per accelerator of one chunk; raises SpecError for others, and for more than one family."""
         families = {chip_family(a) for a in accelerators}
         if len(families) != 1:
             raise SpecError(f"A batch of chips must have one spatial pair and reduction, not {len(families)}; "
                             f"group them.")
         row_dim, col_dim, reduction = families.pop()
-        chunks = [a.chunks[0] for a in accelerators]
+        chunks = [a.chunk for a in accelerators]
         fields = {n: torch.tensor([getattr(c, n) for c in chunks]) for n in CHUNK_FIELDS}
         fields |= {n: torch.tensor([getattr(a, n) for a in accelerators]) for n in PORT_FIELDS}
         return cls(row_dim=row_dim, col_dim=col_dim, reduction=reduction, **fields,

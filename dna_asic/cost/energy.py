@@ -33,8 +33,8 @@ LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "clock", "leakage")
 
 
 def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology) -> dict[str, float]:
-    """pJ of one event of each kind of EVENTS; an event is what `Counts` counts (DRAM: a byte)."""
-    chunk = accelerator.chunks[0]
+    """pJ of one event of each kind of EVENTS on the only chunk; an event is what `Counts` counts (DRAM: a byte)."""
+    chunk = accelerator.chunk
     table = {"macs": technology["mac_pj"], "postprocess": technology["postprocess_pj"]}
     wire_pj_per_bit = technology["noc_pj_per_bit_mm"] * array_span_mm(accelerator, technology)
     dram_pj = 8 * technology["dram_pj_per_bit"]
@@ -56,19 +56,27 @@ def idle_pj_per_cycle(accelerator: AcceleratorConfig, technology: Technology) ->
             "leakage": leakage_mw * accelerator.clk_period_ns}
 
 
+def idle_pj(accelerator: AcceleratorConfig, technology: Technology) -> float:
+    """Sum of `idle_pj_per_cycle`."""
+    return sum(idle_pj_per_cycle(accelerator, technology).values())
+
+
 def register_bits(accelerator: AcceleratorConfig) -> int:
     """Flip-flops of the chip."""
-    chunk = accelerator.chunks[0]
+    return sum(_register_bits(chunk) for chunk in accelerator.chunks)
+
+
+def _register_bits(chunk):
     return (_rf_bits(chunk) + chunk.pes * PE_REGISTER_BITS + 16 * _joins(chunk) + chunk.n_pp * LANE_REGISTER_BITS
             + 8 * INSTRUCTION_BYTES + CONTROL_REGISTER_BITS)
 
 
 def buffer_macros(accelerator: AcceleratorConfig, operand: Operand) -> tuple[int, int, int]:
-    """(macros, words, bits) of an operand's global buffer: banks of the narrower of its two ports.
+    """(macros, words, bits) of an operand's global buffer in the only chunk: banks of the narrower of its two ports.
 
     A bank holds both halves of W or I, which are written and read at one place each; O is read and written at both.
     """
-    chunk = accelerator.chunks[0]
+    chunk = accelerator.chunk
     size = {Operand.W: chunk.gb_w_bytes, Operand.I: chunk.gb_i_bytes, Operand.O: chunk.gb_o_bytes}[operand]
     word_bytes = WORD_BITS[operand] // 8
     other = chunk.n_pp * word_bytes if operand is Operand.O else accelerator.port_bytes
@@ -79,16 +87,24 @@ def buffer_macros(accelerator: AcceleratorConfig, operand: Operand) -> tuple[int
 
 
 def array_span_mm(accelerator: AcceleratorConfig, technology: Technology) -> float:
-    """Wire that a delivered word drives: along all rows and all columns of the array, PEs being square."""
-    chunk = accelerator.chunks[0]
+    """Wire that a delivered word drives: along all rows and columns of the only chunk's array, PEs being square."""
+    chunk = accelerator.chunk
     area = area_um2(accelerator, technology)
     pitch_mm = math.sqrt((area["pe_array"] + area["rf"]) / chunk.pes) * 1e-3
     return pitch_mm * (chunk.pe_rows + chunk.pe_cols) / 2
 
 
 def area_um2(accelerator: AcceleratorConfig, technology: Technology) -> dict[str, float]:
-    """Area per block."""
-    chunk, port = accelerator.chunks[0], accelerator.port_bytes
+    """Area per block, over all chunks."""
+    total = {}
+    for alone in accelerator.alone:
+        for block, um2 in _chunk_area_um2(alone, technology).items():
+            total[block] = total.get(block, 0.0) + um2
+    return total
+
+
+def _chunk_area_um2(accelerator, technology):
+    chunk, port = accelerator.chunk, accelerator.port_bytes
     macros = [buffer_macros(accelerator, x) for x in Operand]
     return {
         "pe_array": _pe_array_um2(chunk, technology),

@@ -11,6 +11,8 @@ from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, Nest
 from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
 from dna_asic.cost.counts import Schedule, count
 from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, area_um2, event_energies_pj, idle_pj_per_cycle
+from dna_asic.cost.schedule import Schedule as Times
+from dna_asic.cost.schedule import period_cycles, schedule
 from dna_asic.errors import SpecError
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.dims import Operand
@@ -18,6 +20,7 @@ from dna_asic.spec.geometry import Geometry, geometry
 from dna_asic.spec.instruction import INSTRUCTION_BYTES
 from dna_asic.spec.latency import (
     CORE_CYCLES,
+    DECODE_CYCLES,
     DMA_JOB_CYCLES,
     INSTRUCTION_CYCLES,
     LAYER_CYCLES,
@@ -26,10 +29,12 @@ from dna_asic.spec.latency import (
     WRITE_RESPONSE_CYCLES,
 )
 from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.pipeline import Pipeline, Place
 from dna_asic.spec.report import CostReport, Counts, LayerCost
 from dna_asic.technology import Technology
 
 W, I, O = Operand  # noqa: E741
+_FETCH = f"dram_reads.{W.name}"  # instructions count with the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +94,10 @@ def core_cycles(s: Schedule) -> Tensor:
     beats, chips = s.geometry.fill_beats, s.chips
     duration = {W: chips.fill_latency + beats[W], I: chips.fill_latency + beats[I], O: chips.drain_latency + beats[O]}
     compute = s.rf.bounds.prod(dim=1)
-    return unshared_cycles(s.gb.bounds, compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
+    return unshared_cycles(s.gb.bounds.T.contiguous(), compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
 
 
-def read_job_cycles(chips: ChipBatch, beats: Tensor) -> Tensor:
+def read_job_cycles(chips: ChipBatch | AcceleratorConfig, beats: Tensor) -> Tensor:
     """A DMA read job of W or I: set-up, the memory's latency, one beat a cycle."""
     return DMA_JOB_CYCLES + chips.memory_latency_cycles + beats
 
@@ -108,9 +113,9 @@ def store_job_cycles(s: Schedule) -> Tensor:
     return STORE_CYCLES + s.geometry.store_cycles + WRITE_RESPONSE_CYCLES + wait
 
 
-def fetch_cycles(chips: ChipBatch) -> Tensor:
-    """Fetch and set-up of one layer's instruction."""
-    return read_job_cycles(chips, INSTRUCTION_BYTES // chips.port_bytes) + INSTRUCTION_CYCLES
+def fetch_cycles(chips: ChipBatch | AcceleratorConfig) -> Tensor:
+    """Fetch of one layer's instruction."""
+    return read_job_cycles(chips, INSTRUCTION_BYTES // chips.port_bytes)
 
 
 def layer_cycles(s: Schedule) -> Tensor:
@@ -120,7 +125,8 @@ def layer_cycles(s: Schedule) -> Tensor:
     if s.layer.has_residual.any():
         read.insert(0, Member(low[O], residual_job_cycles(s), drain=True, present=s.layer.has_residual))
     write = (Member(low[O], store_job_cycles(s), drain=True),)
-    return fetch_cycles(s.chips) + shared_cycles(s.dram.bounds, core_cycles(s), (tuple(read), write)) + LAYER_CYCLES
+    tiles = shared_cycles(s.dram.bounds.T.contiguous(), core_cycles(s), (tuple(read), write))
+    return LAYER_CYCLES + fetch_cycles(s.chips) + INSTRUCTION_CYCLES + tiles
 
 
 def event_counts(counts: Counts, zero_like=None) -> list:
@@ -143,21 +149,47 @@ def energy_by_level_pj(counts: Counts, table: Table[str, float]) -> dict[str, fl
 
 
 def evaluate_design(layers: Sequence[tuple[str, LayerShape]], accelerator: AcceleratorConfig,
-                    mappings: Table[str, Mapping], technology: Technology) -> CostReport:
-    """Exact report of a network's hardware layers, in program order, on one accelerator.
+                    mappings: Table[str, Mapping], technology: Technology,
+                    pipeline: Pipeline | None = None) -> CostReport:
+    """Exact report of a network's hardware layers, in network order, on one accelerator.
 
-    mappings: by layer name, legal. Raises SpecError when one is missing.
+    mappings: by layer name, legal. pipeline: which chunk runs what; may be left out where there is one chunk.
+    Raises SpecError when a mapping, or the pipeline of several chunks, is missing.
     """
     missing = [name for name, _ in layers if name not in mappings]
     if missing:
         raise SpecError(f"Design '{accelerator.name}': no mapping for layer {', '.join(missing)}; map it first.")
-    table, areas = event_energies_pj(accelerator, technology), area_um2(accelerator, technology)
-    idle = idle_pj_per_cycle(accelerator, technology)
-    costs = [_layer_cost(name, shape, accelerator, mappings[name], table, idle) for name, shape in layers]
-    levels = {level: sum(c.energy_pj[level] for c in costs) + RUN_CYCLES * idle.get(level, 0.0) for level in LEVELS}
+    programs = pipeline.programs if pipeline else (one_program([name for name, _ in layers], accelerator),)
+    chunk_of = {place.name: place.chunk for program in programs for place in program}
+    tables = [event_energies_pj(alone, technology) for alone in accelerator.alone]
+    idle = [idle_pj_per_cycle(alone, technology) for alone in accelerator.alone]
+    costs = [_layer_cost(name, shape, accelerator.alone[n], mappings[name], tables[n], idle[n])
+             for name, shape in layers for n in [chunk_of[name]]]
+    times = design_schedule(programs, {c.name: c.cycles for c in costs}, accelerator)
+    latency = RUN_CYCLES + times.cycles
+    levels = {level: sum(c.energy_pj[level] for c in costs) for level in LEVELS}
+    levels |= {level: latency * sum(pj[level] for pj in idle) for level in idle[0]}
+    levels["dram"] += sum(n * INSTRUCTION_BYTES * table[_FETCH] for n, table in zip(times.idle_fetches, tables))
     return CostReport(
         technology=technology.name, clk_period_ns=accelerator.clk_period_ns, layers=tuple(costs),
-        latency_cycles=RUN_CYCLES + sum(c.cycles for c in costs), energy_pj_by_level=levels, area_um2_by_block=areas)
+        latency_cycles=latency, period_cycles=period_cycles(programs, {c.name: c.cycles for c in costs}),
+        idle_fetches=sum(times.idle_fetches), energy_pj_by_level=levels,
+        area_um2_by_block=area_um2(accelerator, technology))
+
+
+def one_program(layers: Sequence[str], accelerator: AcceleratorConfig) -> tuple[Place, ...]:
+    """The program of the only chunk; raises SpecError where there are several."""
+    if len(accelerator.chunks) != 1:
+        raise SpecError(f"Accelerator '{accelerator.name}' has {len(accelerator.chunks)} chunks; say by a pipeline "
+                        f"which of them runs what.")
+    return tuple(Place(name=name, chunk=0, position=k, stage=0, waits=(), copies=1) for k, name in enumerate(layers))
+
+
+def design_schedule(programs: Sequence[Sequence[Place]], cycles: dict[str, int], accelerator: AcceleratorConfig,
+                    images: int = 1) -> Times:
+    """When every layer ends, cycles of the layers given, for `images` images in one run; see `cost.schedule`."""
+    fetch = LAYER_CYCLES + fetch_cycles(accelerator) + DECODE_CYCLES
+    return schedule(programs, cycles, fetch, images)
 
 
 def _layer_cost(name, shape, accelerator, mapping, table, idle):

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 
 from dna_asic.errors import InfeasibleDesign
-from dna_asic.mapping.layout import PhysicalLayer, lay_out
-from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping
+from dna_asic.mapping.layout import ChannelLayout, PhysicalLayer, lay_out
+from dna_asic.spec.accelerator import MAX_CHUNKS, AcceleratorConfig, Mapping
 from dna_asic.spec.dims import DIMS, DRAM_DIMS, REDUCTION, RELEVANT, Operand
 from dna_asic.spec.geometry import Geometry, ceil_div, check_mapping, positions, round_up
 from dna_asic.spec.instruction import (
@@ -19,7 +19,8 @@ from dna_asic.spec.instruction import (
     nest_jumps,
 )
 from dna_asic.spec.layer import LayerOp, LayerShape, PoolOp
-from dna_asic.spec.program import CompiledLayer, Program, TensorLayout
+from dna_asic.spec.pipeline import Pipeline, Place, pipeline
+from dna_asic.spec.program import ChunkProgram, CompiledLayer, Program, TensorLayout
 from dna_asic.spec.quant import PARAM_BYTES, QuantLayer, QuantSpec
 
 G, K, C, P, Q, R, S = DIMS
@@ -27,32 +28,41 @@ W, I, O = Operand  # noqa: E741
 ALIGNMENT = 64  # every region begins at a multiple of the widest port
 
 
-def compile_program(accelerator: AcceleratorConfig, quant: QuantSpec, mappings: dict[str, Mapping]) -> Program:
-    """Instructions, weights and memory map of `quant` on `accelerator`.
+def compile_program(accelerator: AcceleratorConfig, quant: QuantSpec, mappings: dict[str, Mapping],
+                    assignment: dict[str, int] | None = None) -> Program:
+    """Programs, weights and memory map of `quant` on `accelerator`; assignment: chunk of each layer, as in Design.
 
-    Raises InfeasibleDesign for a chunk that is not built, and for a missing or illegal mapping, naming the layer.
+    Raises InfeasibleDesign for a chunk that is not built, for a missing or illegal mapping, naming the layer, and for
+    a tensor that needs too many copies; SpecError for an assignment that names no chunk for each layer.
     """
-    chunk, port = accelerator.chunks[0], accelerator.port_bytes
-    chunk.require_built()
-    layers = lay_out(quant.network, port)
-    compilers = [_LayerCompiler(layer, accelerator, chunk, _mapping(mappings, layer)) for layer in layers]
-    image = bytearray((len(layers) + 1) * INSTRUCTION_BYTES)
-    weight_addresses = []
+    for chunk in accelerator.chunks:
+        chunk.require_built()
+    places = pipeline(quant.network, assignment or {}, len(accelerator.chunks))
+    layers = lay_out(quant.network, accelerator.port_bytes)
+    compilers = [_LayerCompiler(layer, accelerator.alone[places.layers[layer.spec.name].chunk],
+                                _mapping(mappings, layer)) for layer in layers]
+    starts = list(itertools.accumulate(((len(p) + 1) * INSTRUCTION_BYTES for p in places.programs), initial=0))
+    image, weight_addresses = bytearray(starts[-1]), []
     for layer, compiler in zip(layers, compilers, strict=True):
         weight_addresses.append(len(image))
         image += compiler.weights(quant.layers[layer.spec.name])
         image += bytes(-len(image) % ALIGNMENT)
-    tensors, size = _memory_map(quant, layers, port, len(image))
-    instructions, compiled = [], []
-    for i, (layer, compiler) in enumerate(zip(layers, compilers, strict=True)):
-        instruction = compiler.instruction(quant.layers[layer.spec.name], weight_addresses[i], tensors,
-                                           is_last=i == len(layers) - 1)
-        image[i * INSTRUCTION_BYTES:(i + 1) * INSTRUCTION_BYTES] = instruction.encode()
-        instructions.append(instruction)
-        compiled.append(CompiledLayer(name=layer.spec.name, shape=layer.shape, mapping=compiler.mapping,
-                                      output=tensors[layer.spec.name]))
-    return Program(instructions=tuple(instructions), layers=tuple(compiled), input=tensors["input"],
-                   output=compiled[-1].output, image=bytes(image), size_bytes=size, port_bytes=port)
+    tensors, size = _memory_map(quant, layers, places, accelerator.port_bytes, len(image))
+    compiled = {}
+    for layer, compiler, weight_address in zip(layers, compilers, weight_addresses, strict=True):
+        name = layer.spec.name
+        place = places.layers[name]
+        instruction = compiler.instruction(quant.layers[name], weight_address, tensors,
+                                           _place_fields(place, len(places.programs[place.chunk])))
+        at = starts[place.chunk] + place.position * INSTRUCTION_BYTES
+        image[at:at + INSTRUCTION_BYTES] = instruction.encode()
+        compiled[name] = CompiledLayer(name=name, shape=layer.shape, mapping=compiler.mapping, place=place,
+                                       instruction=instruction, output=tensors[name])
+    chunks = tuple(ChunkProgram(address=at, layers=tuple(compiled[place.name] for place in program))
+                   for at, program in zip(starts, places.programs))
+    return Program(chunks=chunks, layers=tuple(compiled.values()), input=tensors["input"],
+                   output=tensors[layers[-1].spec.name], image=bytes(image), size_bytes=size,
+                   port_bytes=accelerator.port_bytes)
 
 
 def _mapping(mappings, layer: PhysicalLayer) -> Mapping:
@@ -61,23 +71,41 @@ def _mapping(mappings, layer: PhysicalLayer) -> Mapping:
     return mappings[layer.spec.name]
 
 
-def _memory_map(quant: QuantSpec, layers, port, start):
+def _place_fields(place: Place, length: int) -> dict[str, int]:
+    """Fields of the run controller: where the layer stands among the others."""
+    fields = {f"wait_{what}_{chunk}": 0 for what in ("distance", "position") for chunk in range(MAX_CHUNKS)}
+    for wait in place.waits:
+        fields |= {f"wait_distance_{wait.chunk}": wait.distance, f"wait_position_{wait.chunk}": wait.position}
+    return fields | {"stage": place.stage, "is_last": int(place.position == length - 1)}
+
+
+def _copy_fields(x: str, tensor: TensorLayout) -> dict[str, int]:
+    """Fields that choose the image's copy of a tensor; input and output move with their base registers."""
+    copies, pitch = (tensor.copies, tensor.pitch) if tensor.copies else (1, 0)
+    return {f"{x}_copies_log2": copies.bit_length() - 1, f"{x}_pitch": pitch}
+
+
+def _memory_map(quant: QuantSpec, layers, places: Pipeline, port, start):
     """Layout of every tensor: input and output in regions of their own, the others one after another."""
     channels, height, width = quant.network.input_shape
     first = next(x for x in layers if x.spec.source == "input")
-    tensors = {"input": TensorLayout(name="input", base_select=BASE_INPUT, address=0,
-                                     blocks=ceil_div(first.source.physical, port), height=height, width=width,
-                                     port_bytes=port, slots=first.source.slots)}
+    tensors = {"input": _tensor("input", BASE_INPUT, 0, first.source, (height, width), port, copies=0)}
     address = start
-    for layer in layers:
-        last = layer is layers[-1]
-        height, width = layer.spec.out_hw
-        tensor = TensorLayout(name=layer.spec.name, base_select=BASE_OUTPUT if last else BASE_PROGRAM,
-                              address=0 if last else address, blocks=ceil_div(layer.output.physical, port),
-                              height=height, width=width, port_bytes=port, slots=layer.output.slots)
-        tensors[layer.spec.name] = tensor
-        address += 0 if last else round_up(tensor.size_bytes, ALIGNMENT)
+    for layer in layers[:-1]:
+        name = layer.spec.name
+        tensors[name] = _tensor(name, BASE_PROGRAM, address, layer.output, layer.spec.out_hw, port,
+                                places.layers[name].copies)
+        address += tensors[name].pitch * tensors[name].copies
+    last = layers[-1]
+    tensors[last.spec.name] = _tensor(last.spec.name, BASE_OUTPUT, 0, last.output, last.spec.out_hw, port, copies=0)
     return tensors, address
+
+
+def _tensor(name, base_select, address, channels: ChannelLayout, hw, port, copies) -> TensorLayout:
+    blocks = ceil_div(channels.physical, port)
+    return TensorLayout(name=name, base_select=base_select, address=address, blocks=blocks, height=hw[0], width=hw[1],
+                        port_bytes=port, slots=channels.slots, copies=copies,
+                        pitch=round_up(blocks * hw[0] * hw[1] * port, ALIGNMENT))
 
 
 def _row_major(sizes):
@@ -108,23 +136,23 @@ def _level(prefix, order, factors, strides):
 
 
 class _LayerCompiler:
-    """Fields and weights of one layer."""
+    """Fields and weights of one layer, on the only chunk of `accelerator`."""
 
-    def __init__(self, layer: PhysicalLayer, accelerator: AcceleratorConfig, chunk: ChunkConfig, mapping: Mapping):
-        self.layer, self.chunk, self.mapping, self.port = layer, chunk, mapping, accelerator.port_bytes
+    def __init__(self, layer: PhysicalLayer, accelerator: AcceleratorConfig, mapping: Mapping):
+        self.layer, self.chunk, self.mapping, self.port = layer, accelerator.chunk, mapping, accelerator.port_bytes
         self.shape: LayerShape = layer.shape
         try:
-            self.geo: Geometry = check_mapping(layer.shape, accelerator, chunk, mapping)
+            self.geo: Geometry = check_mapping(layer.shape, accelerator, self.chunk, mapping)
         except InfeasibleDesign as error:
             raise InfeasibleDesign(f"Layer '{layer.spec.name}': {error}") from error
 
-    def instruction(self, quant: QuantLayer, weight_address: int, tensors, is_last: bool) -> Instruction:
+    def instruction(self, quant: QuantLayer, weight_address: int, tensors, place_fields) -> Instruction:
         """All fields."""
         spec, shape, chunk, noc = self.layer.spec, self.shape, self.chunk, self.mapping.noc
         source, output = tensors[spec.source], tensors[spec.name]
         residual = tensors[spec.residual] if spec.residual else output
         fields = {
-            "opcode": OPCODE_LAYER, "is_last": int(is_last), "op_max": int(shape.op is LayerOp.MAX),
+            "opcode": OPCODE_LAYER, "op_max": int(shape.op is LayerOp.MAX),
             "has_residual": int(shape.has_residual), "stride": shape.stride, "pad": shape.pad,
             "pool_average": int(spec.pool is not None and spec.pool.op is PoolOp.AVERAGE),
             "pool_log2": shape.pool_window.bit_length() - 1,
@@ -136,7 +164,8 @@ class _LayerCompiler:
             "clamp_lo": quant.clamp_lo, "clamp_hi": quant.clamp_hi,
             "res_multiplier": quant.res_multiplier, "res_shift": quant.res_shift,
         }
-        fields |= self._rf() | self._gb() | self._noc() | self._dram(source, output)
+        fields |= _copy_fields("i", source) | _copy_fields("o", output) | _copy_fields("r", residual)
+        fields |= place_fields | self._rf() | self._gb() | self._noc() | self._dram(source, output)
         return Instruction(fields | self._input_job(source) | self._store(output))
 
     def _rf(self):

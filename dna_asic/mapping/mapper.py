@@ -1,4 +1,6 @@
-"""Plain mappings: one that any layer has, and random legal ones for tests. `optimise` looks for good ones."""
+"""Plain mappings: one that any layer has, and random legal ones (assignments too) for tests. `optimise` looks for good
+ones.
+"""
 
 import random
 from dataclasses import replace
@@ -7,7 +9,8 @@ from dna_asic.errors import InfeasibleDesign
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping
 from dna_asic.spec.dims import DIMS, DRAM_DIMS, Dim, Operand
 from dna_asic.spec.geometry import ceil_div, mapping_faults
-from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.layer import LayerShape, NetworkSpec
+from dna_asic.spec.pipeline import pipeline
 
 G, K, C, P, Q, R, S = DIMS
 _ONES = (1,) * len(DIMS)
@@ -110,6 +113,20 @@ def _draw(layer, port, chunk, rng):
         dram[d] = ceil_div(layer.bounds[d], rf[d] * noc[d] * gb[d])
     mapping = Mapping(rf=tuple(rf), noc=tuple(noc), gb=tuple(gb), dram=tuple(dram), **random_orders(rng))
     return _segmented(layer, mapping) if layer.k_segments > 1 and layer.g > 1 else mapping
+
+
+def random_assignment(network: NetworkSpec, chunks: int, rng: random.Random, tries: int = 100) -> dict[str, int]:
+    """A random chunk for each layer, such that no tensor needs too many copies; chunk 0 for all when `tries` draws find
+    none.
+    """
+    for _ in range(tries):
+        assignment = {layer.name: rng.randrange(chunks) for layer in network.layers}
+        try:
+            pipeline(network, assignment, chunks)
+        except InfeasibleDesign:
+            continue
+        return assignment
+    return {layer.name: 0 for layer in network.layers}
 
 
 def random_orders(rng: random.Random) -> dict[str, tuple[Dim, ...]]:

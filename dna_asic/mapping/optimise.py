@@ -296,12 +296,16 @@ class Mapper:
         return torch.tensor([[float(kept[s].energy_pj), int(kept[s].cycles)] for s in shapes],
                             dtype=torch.float64).reshape(-1, 2)
 
-    def network(self, shapes: Sequence[LayerShape]) -> MappedNetwork:
-        """Mappings that are best for the whole: with objective "edp", for the product of the sums."""
+    def network(self, shapes: Sequence[LayerShape], weights: tuple[float, float] | None = None) -> MappedNetwork:
+        """Mappings that are best for the whole: with objective "edp", for the product of the sums.
+
+        weights: worth of a pJ and of a cycle, where these layers are not the whole.
+        """
         before, kept = self.evaluations, self._tilings(shapes)
         if self.objective == "edp":
             energy, cycles = self.costs(shapes).sum(dim=0)
-            score = lambda e, t: e / energy + t / (cycles + RUN_CYCLES)  # noqa: E731 - d ln(E T)
+            pj, cycle = weights or (1 / energy, 1 / (cycles + RUN_CYCLES))  # d ln(E T)
+            score = lambda e, t: e * pj + t * cycle  # noqa: E731
             kept = self._search(sorted(set(shapes), key=repr), score, {s: t.genes[None] for s, t in kept.items()})
         best = [kept[s] for s in shapes]
         return MappedNetwork(

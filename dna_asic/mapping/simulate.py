@@ -5,6 +5,9 @@ difference from `golden` is a fault of the compiler and a difference of the Veri
 Array tiles of one DRAM tile are computed together; docs/architecture.md has the layouts.
 """
 
+import math
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,39 +37,109 @@ _LOWEST = -(1 << 31)
 _ADDRESS_MASK = (1 << 32) - 1
 
 
-def simulate(program: Program, accelerator: AcceleratorConfig, input_bytes: bytes) -> dict[str, bytes]:
-    """Memory bytes of every layer's output tensor, by layer name; `program.input.pack` makes the input's.
+def simulate(program: Program, accelerator: AcceleratorConfig, images: Sequence[bytes],
+             seed: int = 0) -> list[dict[str, bytes]]:
+    """Per image, the memory bytes of every layer's output tensor, by layer name, as the layer left them;
+    `program.input.pack` makes an image's bytes. seed: which chunk goes on where several may.
 
     Raises VerificationError for an illegal instruction or a program without an end.
     """
-    memory = load_memory(program, input_bytes)
-    run_memory(memory, accelerator)
-    outputs = {}
-    for tensor in (layer.output for layer in program.layers):
-        region = memory[tensor.base_select]
-        outputs[tensor.name] = region[tensor.address:tensor.address + tensor.size_bytes].tobytes()
+    memory, outputs = Memory.of(program, images), [{} for _ in images]
+
+    def ended(chunk, position, image):
+        tensor = program.chunks[chunk].layers[position].output
+        at = tensor.at(image)
+        outputs[image][tensor.name] = memory.regions[tensor.base_select][at:at + tensor.size_bytes].tobytes()
+
+    run_memory(memory, accelerator, [c.address if c.layers else None for c in program.chunks], len(images), seed, ended)
     return outputs
 
 
-def load_memory(program: Program, input_bytes: bytes) -> dict[int, np.ndarray]:
-    """The three regions (by base select) as uint8 arrays: program and intermediates, input, output."""
-    region = np.zeros(program.size_bytes, np.uint8)
-    region[:len(program.image)] = np.frombuffer(program.image, np.uint8)
-    return {BASE_PROGRAM: region, BASE_INPUT: np.frombuffer(input_bytes, np.uint8),
-            BASE_OUTPUT: np.zeros(program.output.size_bytes, np.uint8)}
+@dataclass
+class Memory:
+    """The three regions (by base select) as uint8 arrays: program and intermediates, input, output; and for each the
+    bytes by which its base moves on from image to image.
+    """
+
+    regions: dict[int, np.ndarray]
+    pitch: dict[int, int]
+
+    @classmethod
+    def of(cls, program: Program, images: Sequence[bytes]) -> "Memory":
+        """Loaded with a program and the images' bytes, each at its pitch."""
+        region = np.zeros(program.size_bytes, np.uint8)
+        region[:len(program.image)] = np.frombuffer(program.image, np.uint8)
+        inputs = np.zeros((len(images), program.input.pitch), np.uint8)
+        for row, image in zip(inputs, images):
+            row[:len(image)] = np.frombuffer(image, np.uint8)
+        return cls({BASE_PROGRAM: region, BASE_INPUT: inputs.reshape(-1),
+                    BASE_OUTPUT: np.zeros(len(images) * program.output.pitch, np.uint8)},
+                   {BASE_PROGRAM: 0, BASE_INPUT: program.input.pitch, BASE_OUTPUT: program.output.pitch})
 
 
-def run_memory(memory: dict[int, np.ndarray], accelerator: AcceleratorConfig) -> None:
-    """Execute the instructions that lie at the start of the program region until the last; writes into `memory`."""
-    for at in range(0, len(memory[BASE_PROGRAM]), INSTRUCTION_BYTES):
-        instruction = Instruction.decode(memory[BASE_PROGRAM][at:at + INSTRUCTION_BYTES].tobytes())
+def run_memory(memory: Memory, accelerator: AcceleratorConfig, starts: Sequence[int | None], images: int, seed: int = 0,
+               ended: Callable[[int, int, int], None] = lambda chunk, position, image: None) -> None:
+    """Run every chunk's program, which lies in the program region from its start (None: no program); writes into
+    `memory`. Layers run one at a time, in any order that their waits allow (the chunk whose iteration is the lowest is
+    always ready); `ended` is called after each.
+    """
+    rng = random.Random(seed)
+    chunks = [_Chunk(n, alone, memory, start, images)
+              for n, (alone, start) in enumerate(zip(accelerator.alone, starts, strict=True))]
+    while pending := [chunk for chunk in chunks if not chunk.finished]:
+        rng.choice([chunk for chunk in pending if chunk.ready(chunks)]).step(ended)
+
+
+class _Chunk:
+    """One chunk's run controller: `spec.pipeline`'s rules, an instruction a step."""
+
+    def __init__(self, number, accelerator, memory, start, images):
+        self.number, self.accelerator, self.memory, self.start, self.images = number, accelerator, memory, start, images
+        self.iteration = self.position = self.first = 0  # first: what lies before has no image any more
+        self.finished = start is None or images == 0
+        self.instruction = None if self.finished else self._fetch()
+
+    @property
+    def progress(self) -> tuple[float, int]:
+        """(iteration, position) that it has come to."""
+        return (math.inf, 0) if self.finished else (self.iteration, self.position)
+
+    @property
+    def image(self) -> int:
+        """Image of the present instruction; none has that number where it is negative or too large."""
+        return self.iteration - self.instruction["stage"]
+
+    def ready(self, chunks) -> bool:
+        """Whether the present instruction may go on."""
+        f = self.instruction
+        return not 0 <= self.image < self.images or all(
+            chunk.progress >= (self.iteration - f[f"wait_distance_{n}"], f[f"wait_position_{n}"])
+            for n, chunk in enumerate(chunks)
+            if f[f"wait_distance_{n}"] and self.iteration >= f[f"wait_distance_{n}"])
+
+    def step(self, ended):
+        """Run or skip the present instruction."""
+        f, image = self.instruction, self.image
+        if 0 <= image < self.images:
+            _Layer(f, self.accelerator, self.memory, image).run()
+            ended(self.number, self.position, image)
+            self.finished = bool(f["is_last"]) and image == self.images - 1
+        elif image >= self.images:
+            self.first = self.position + 1
+        if image < 0 or f["is_last"]:
+            self.iteration, self.position = self.iteration + 1, self.first
+        else:
+            self.position += 1
+        if not self.finished:
+            self.instruction = self._fetch()
+
+    def _fetch(self):
+        at = self.start + self.position * INSTRUCTION_BYTES
+        instruction = Instruction.decode(self.memory.regions[BASE_PROGRAM][at:at + INSTRUCTION_BYTES].tobytes())
         if instruction["opcode"] != OPCODE_LAYER:
             raise VerificationError(f"Program: illegal instruction at offset {at}: opcode {instruction['opcode']:#x}, "
                                     f"not {OPCODE_LAYER:#x}; compile it again.")
-        _Layer(instruction, accelerator, memory).run()
-        if instruction["is_last"]:
-            return
-    raise VerificationError("Program: no instruction is marked as the last; compile it again.")
+        return instruction
 
 
 @dataclass(frozen=True)
@@ -102,13 +175,19 @@ class _Walk:
 
 
 class _Layer:
-    """One instruction at work."""
+    """One instruction at work on one image, on the only chunk of `accelerator`."""
 
-    def __init__(self, instruction: Instruction, accelerator: AcceleratorConfig, memory):
-        self.f, self.memory, self.port = instruction, memory, accelerator.port_bytes
-        self.chunk: ChunkConfig = accelerator.chunks[0]
+    def __init__(self, instruction: Instruction, accelerator: AcceleratorConfig, memory: Memory, image: int = 0):
+        self.f, self.memory, self.port = instruction, memory.regions, accelerator.port_bytes
+        self.at = {x: self._address(x, memory.pitch, image) for x in "ior"}
+        self.chunk: ChunkConfig = accelerator.chunk
         self.array = _Array(instruction, self.chunk)
         self.store = _Walk.of(instruction, "st", STORE_LOOPS, ["a"])
+
+    def _address(self, x, pitch, image):
+        """Where the image's copy of a tensor begins in its region."""
+        copy = image % (1 << self.f[f"{x}_copies_log2"])
+        return self.f[f"{x}_addr"] + copy * self.f[f"{x}_pitch"] + image * pitch[self.f[f"{x}_base_select"]]
 
     def run(self):
         """Every DRAM tile: fetch what flips, compute, store what is finished."""
@@ -140,7 +219,7 @@ class _Layer:
         h, w, b = np.ogrid[:f["it_h_last"] + 1, :f["it_w_last"] + 1, :f["it_b_last"] + 1]
         inside = ((h + top >= 0) & (h + top < f["i_h"]) & (w + left >= 0) & (w + left < f["i_w"])
                   & (b + at["ib"] < f["i_b"]))
-        address = (f["i_addr"] + at["i"] + (h - f["pad"]) * f["i_row_pitch"] + (w - f["pad"]) * port
+        address = (self.at["i"] + at["i"] + (h - f["pad"]) * f["i_row_pitch"] + (w - f["pad"]) * port
                    + b * f["i_block_pitch"])
         tile = np.zeros([*inside.shape, port], np.int8)
         region = self.memory[f["i_base_select"]].view(np.int8)
@@ -167,7 +246,7 @@ class _Layer:
         beats = np.zeros([*inside.shape, self.port], np.uint8)
         beats[..., :y.shape[-1]] = y.astype(np.int8).view(np.uint8)
         region = self.memory[f["o_base_select"]]
-        region[(f["o_addr"] + address[inside])[:, None] + np.arange(self.port)] = beats[inside]
+        region[(self.at["o"] + address[inside])[:, None] + np.arange(self.port)] = beats[inside]
 
     def _store_places(self, at):
         """(mask, byte offset) of every beat [block, row, column] of an O tile in the pooled output tensor."""
@@ -184,7 +263,7 @@ class _Layer:
         address = offset + b * f["o_block_pitch"] + h * f["o_row_pitch"] + w * self.port
         region = self.memory[f["r_base_select"]].view(np.int8)
         beats = np.zeros([*inside.shape, self.port], np.int64)
-        beats[inside] = region[(f["r_addr"] + address[inside])[:, None] + np.arange(self.port)]
+        beats[inside] = region[(self.at["r"] + address[inside])[:, None] + np.arange(self.port)]
         rescaled = saturate_16(round_shift(beats * f["res_multiplier"], f["res_shift"]))
         return rescaled[..., :groups * n_pp].reshape(*inside.shape, 1, 1, groups, n_pp)
 

@@ -1,14 +1,15 @@
 """One point of the generic accelerator design space (GADS), and one mapping onto it."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dna_asic.errors import InfeasibleDesign
+from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.spec.dims import DIMS, DRAM_DIMS, REDUCTION, RELEVANT, Dim, Level, Operand
 
 SPATIAL_DIMS = (Dim.G, Dim.K, Dim.C, Dim.P, Dim.Q, Dim.R)
 BUILT_SPATIAL_PAIRS = ((Dim.K, Dim.C), (Dim.P, Dim.Q))  # what rtl_gen generates today
 MODELLED_SPATIAL_PAIRS = (*BUILT_SPATIAL_PAIRS, (Dim.R, Dim.P))  # what the cost model prices
+MAX_CHUNKS = 4
 
 
 def loop_order(text: str) -> tuple[Dim, ...]:
@@ -144,7 +145,7 @@ class ChunkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AcceleratorConfig:
-    """A GADS point: chunks and the memory port they each have.
+    """A GADS point: 1 to 4 chunks and the memory port that each of them has.
 
     port_bytes: bytes per cycle of each chunk's memory port (8, 16, 32 or 64).
     memory_latency_cycles: cycles from an accepted read address to its first data (ideal memory).
@@ -159,8 +160,8 @@ class AcceleratorConfig:
 
     def __post_init__(self):
         faults = []
-        if len(self.chunks) != 1:
-            faults.append(f"Accelerator '{self.name}': {len(self.chunks)} chunks; only 1 is built.")
+        if not 1 <= len(self.chunks) <= MAX_CHUNKS:
+            faults.append(f"Accelerator '{self.name}': chunks must be 1 to {MAX_CHUNKS}, not {len(self.chunks)}.")
         if self.port_bytes not in (8, 16, 32, 64):
             faults.append(f"Accelerator '{self.name}': port_bytes must be 8, 16, 32 or 64, not {self.port_bytes}.")
         if not 1 <= self.memory_latency_cycles <= 1000:
@@ -173,6 +174,24 @@ class AcceleratorConfig:
                 faults.append(f"Accelerator '{self.name}': n_pp={chunk.n_pp} exceeds port_bytes={self.port_bytes}.")
         if faults:
             raise InfeasibleDesign("\n".join(faults))
+
+    @property
+    def chunk(self) -> ChunkConfig:
+        """The chunk of an accelerator that has one; raises SpecError for others (see `alone`)."""
+        if len(self.chunks) != 1:
+            raise SpecError(f"Accelerator '{self.name}' has {len(self.chunks)} chunks where one is asked for; take it "
+                            f"apart by `alone`.")
+        return self.chunks[0]
+
+    @property
+    def alone(self) -> tuple["AcceleratorConfig", ...]:
+        """Each chunk with its memory port as an accelerator of its own: what layers are mapped on and priced for."""
+        return tuple(replace(self, chunks=(chunk,)) for chunk in self.chunks)
+
+    @property
+    def pes(self) -> int:
+        """Processing elements of all chunks."""
+        return sum(chunk.pes for chunk in self.chunks)
 
 
 def _names(dims):

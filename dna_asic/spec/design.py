@@ -1,18 +1,24 @@
 """The searched design: network, accelerator, mappings. What `design.yaml` holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from dna_asic.errors import SpecError
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.layer import NetworkSpec
+from dna_asic.spec.pipeline import Pipeline, assignment_faults, pipeline
 from dna_asic.spec.record import from_plain, load_yaml, to_plain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A network on an accelerator. mappings: one per hardware layer, by its name (see mapping.layout)."""
+    """A network on an accelerator. mappings: one per hardware layer, by its name (see mapping.layout). assignment:
+    the chunk of each layer; may be left out where there is one chunk.
+
+    Raises SpecError for an assignment that does not name a chunk for each layer.
+    """
 
     target: str
     seed: int
@@ -20,6 +26,18 @@ class Design:
     network: NetworkSpec
     accelerator: AcceleratorConfig
     mappings: dict[str, Mapping]
+    assignment: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self):
+        faults = list(assignment_faults([x.name for x in self.network.layers], self.assignment,
+                                        len(self.accelerator.chunks)))
+        if faults:
+            raise SpecError("\n".join(faults))
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Programs of the chunks; raises InfeasibleDesign for a tensor that needs too many copies."""
+        return pipeline(self.network, self.assignment, len(self.accelerator.chunks))
 
 
 def design_to_yaml(design: Design) -> str:

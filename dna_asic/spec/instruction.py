@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dna_asic.errors import SpecError
+from dna_asic.spec.accelerator import MAX_CHUNKS
 
 OPCODE_LAYER = 0x4C  # 'L'; anything else is an illegal instruction
 RF_LOOPS = GB_LOOPS = 7
@@ -41,7 +42,7 @@ def _nest(prefix, loops, last_bits, jumps):
 
 FIELDS: tuple[Field, ...] = (
     Field("opcode", 8),
-    Field("is_last", 1),  # interrupt after this layer
+    Field("is_last", 1),  # the program's last layer: a pass ends after it
     Field("op_max", 1),  # PE: maximum of inputs instead of multiply-accumulate
     Field("has_residual", 1),
     Field("pool_average", 1),  # fused pooling: average, else maximum
@@ -49,6 +50,12 @@ FIELDS: tuple[Field, ...] = (
     Field("stride", 3),
     Field("pad", 4),
     Field("i_base_select", 2), Field("o_base_select", 2), Field("r_base_select", 2),
+    # several chunks (spec.pipeline): the layer's stage; per chunk the wait's distance in iterations (0: none) and
+    # position; per tensor log2 of its copies and their distance in bytes
+    Field("stage", 12),
+    *(Field(f"wait_{name}_{chunk}", bits) for name, bits in (("distance", 4), ("position", 12))
+      for chunk in range(MAX_CHUNKS)),
+    *(Field(f"{x}_copies_log2", 2) for x in "ior"), *(Field(f"{x}_pitch", 32) for x in "ior"),
     # array: PEs in use along each axis, and 'lowest relevant loop' of each operand at GB and DRAM
     # (equal to the loop count when no relevant loop has a bound above 1)
     Field("rows_used", 7), Field("cols_used", 7),

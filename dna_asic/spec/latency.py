@@ -14,6 +14,9 @@ DMA_JOB_CYCLES = 2  # job set-up of a read; the memory's latency comes on top
 STORE_CYCLES = 7  # buffer read, five requantiser stages, pool and pack; to the write engine's last beat
 WRITE_RESPONSE_CYCLES = 4  # bus register, write, and the ideal memory's response two cycles later
 INSTRUCTION_CYCLES = 4  # decode and set-up of one layer, instruction fetch not counted
+DECODE_CYCLES = 1  # an instruction's last beat to the decision that its layer runs or is skipped
+SETUP_CYCLES = 1  # that decision to the first cycle in which the layer's waits can hold it up
+SYNC_CYCLES = 2  # the end of a layer, or a skip, to the last cycle in which another chunk's layer is held up by it
 LAYER_CYCLES = 1  # a layer's last response to the next layer's instruction fetch
 RUN_CYCLES = 2  # the start bit itself, and the last layer's end to the interrupt
 

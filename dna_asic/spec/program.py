@@ -7,6 +7,7 @@ import numpy as np
 from dna_asic.spec.accelerator import Mapping
 from dna_asic.spec.instruction import Instruction
 from dna_asic.spec.layer import LayerShape
+from dna_asic.spec.pipeline import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +15,9 @@ class TensorLayout:
     """Where one activation tensor lies: [blocks][height][width][port_bytes] bytes.
 
     slots: physical channel of each logical channel; unused physical channels hold zeros or are multiplied by
-    zero weights. base_select and address as in the instruction.
+    zero weights. base_select and address as in the instruction. copies: image n lies in copy n mod copies, `pitch`
+    bytes from one to the next. The network's input and output have a copy per image (copies 0), and their pitch is
+    what the pitch register is to hold.
     """
 
     name: str
@@ -25,10 +28,16 @@ class TensorLayout:
     width: int
     port_bytes: int
     slots: tuple[int, ...]
+    pitch: int
+    copies: int = 1
+
+    def at(self, image: int) -> int:
+        """Address of the tensor of image number `image`, from the base that base_select names."""
+        return self.address + (image % self.copies if self.copies else image) * self.pitch
 
     @property
     def size_bytes(self) -> int:
-        """Bytes the tensor takes."""
+        """Bytes that one copy of the tensor takes."""
         return self.blocks * self.height * self.width * self.port_bytes
 
     def pack(self, values: np.ndarray) -> bytes:
@@ -46,24 +55,34 @@ class TensorLayout:
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledLayer:
-    """A layer as the hardware runs it: physical shape, mapping, and its place in the program."""
+    """A layer as the hardware runs it: physical shape, mapping, place in the pipeline, instruction, output tensor."""
 
     name: str
     shape: LayerShape
     mapping: Mapping
+    place: Place
+    instruction: Instruction
     output: TensorLayout
 
 
 @dataclass(frozen=True, kw_only=True)
-class Program:
-    """Instructions at offset 0 (INSTRUCTION_BYTES apart, then one zero word of the same size), then weights and
-    parameters, then room for intermediate tensors. Addresses with BASE_PROGRAM are offsets into this region;
-    input and output have regions of their own.
+class ChunkProgram:
+    """What one chunk runs: `layers` in program order; `address` of the first instruction in the region."""
 
-    image: bytes of instructions and weights. size_bytes: the whole region, tensors included.
+    address: int
+    layers: tuple[CompiledLayer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """The chunks' programs one after another from offset 0 (instructions INSTRUCTION_BYTES apart, then one zero word
+    of the same size), then weights and parameters, then room for intermediate tensors. Addresses with BASE_PROGRAM are
+    offsets into this region, whichever chunk uses them; input and output have regions of their own.
+
+    layers: in network order. image: bytes of instructions and weights. size_bytes: the whole region, tensors included.
     """
 
-    instructions: tuple[Instruction, ...]
+    chunks: tuple[ChunkProgram, ...]
     layers: tuple[CompiledLayer, ...]
     input: TensorLayout
     output: TensorLayout

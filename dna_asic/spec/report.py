@@ -29,7 +29,9 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
-    """One layer: cycles, events and energy per level (each event count times its table entry)."""
+    """One layer: cycles, events and energy per level (each event count times its table entry; clock and leakage of
+    its own chunk).
+    """
 
     name: str
     cycles: int
@@ -39,8 +41,11 @@ class LayerCost:
 
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
-    """A whole design: totals are sums over the layers.
+    """A whole design. latency_cycles: one image alone, from the start bit to the interrupt. period_cycles: from one
+    image to the next where many follow each other: the slowest chunk's pass. idle_fetches: instructions fetched for no
+    image, in the run of one.
 
+    Energy is of one image alone; its clock and leakage are those of all chunks over the whole latency.
     energy_pj_by_level: mac, rf, noc, gb, dram, postprocess, clock, leakage. area_um2_by_block likewise. EDP is
     energy of one inference times latency of one inference, in J s.
     """
@@ -49,6 +54,8 @@ class CostReport:
     clk_period_ns: float
     layers: tuple[LayerCost, ...]
     latency_cycles: int
+    period_cycles: int
+    idle_fetches: int
     energy_pj_by_level: dict[str, float]
     area_um2_by_block: dict[str, float]
 

@@ -15,13 +15,15 @@ from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.optimise import Effort, Mapper
 from dna_asic.spec.geometry import check_mapping
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
+from dna_asic.spec.pipeline import pipeline
 from dna_asic.technology import load_technology
 
 TECHNOLOGY = load_technology("asic-28nm")
 FIXED = ("n_w=8", "n_i=8", "n_o=4", "n_pp=4", "rf_w_words=9", "rf_i_words=9", "rf_o_words=8", "gb_i_bytes=16384",
          "gb_o_bytes=16384", "rf_order=S R C Q P K G", "dram_order=C Q P K G")
-SPACE = GadsSpace.load().pinned([*FIXED, "gb_order=S R C K Q P G|Q P S R C K G", "pe_rows=2|8", "pe_cols=2|8",
-                                 "dataflow=kc_tree|pq", "gb_w_bytes=8192|32768", "port_bytes=8|16"])
+ONE_CHUNK = [*FIXED, "chunks=1", "delivery=multicast", "reduction=tree"]
+SPACE = GadsSpace.load().pinned([*ONE_CHUNK, "gb_order=S R C K Q P G|Q P S R C K G", "pe_rows=2|8", "pe_cols=2|8",
+                                 "spatial=K C|P Q", "gb_w_bytes=8192|32768", "port_bytes=8|16"])
 TIGHT = SPACE.pinned(["gb_w_bytes=8192"])
 SMALL = GumbelSettings(samples=6)
 
@@ -54,7 +56,7 @@ def test_search_comes_to_the_best_of_a_small_space():
     for _ in range(40):
         stats = search.step(NETWORK)
     likeliest = edp[samples.index(search.gumbel.likeliest())]
-    assert len(samples) == 64 and stats.best_cost == edp.min()
+    assert len(samples) == 32 and stats.best_cost == edp.min()
     assert likeliest <= 1.05 * edp.min() < edp.median()
     assert stats.entropy < first and stats.mean_cost < edp.mean()
 
@@ -97,11 +99,11 @@ def test_prices_infinite_where_nothing_is_legal():
 def test_step_ranks_what_cannot_run_below_what_can():
     """A network whose weights only fit the larger buffer: gamma leaves the smaller one."""
     network = NetworkSpec(name="n", input_shape=(4, 8, 8), layers=(conv("a", "input", 4, 8, 13),))
-    search = make(space=SPACE.pinned(["pe_rows=8", "pe_cols=8", "dataflow=kc_tree", "port_bytes=16"]),
+    search = make(space=SPACE.pinned(["pe_rows=8", "pe_cols=8", "spatial=K C", "port_bytes=16"]),
                   settings=GumbelSettings(samples=8, rate=0.3))
     sizes = [c.label for c in search.space.choices].index("gb_w_bytes")
     small = search.edp_js([s for s in every_sample() if s["gb_w_bytes"] == 8192 and s["pe_rows"] == s["pe_cols"] == 8
-                           and s["dataflow"] == "kc_tree" and s["port_bytes"] == 16], network)
+                           and s["spatial"] == "K C" and s["port_bytes"] == 16], network)
     for _ in range(4):
         search.step(network)
     assert small.isinf().all()
@@ -142,11 +144,26 @@ def test_search_accelerator_maps_every_layer_and_leaves_start_alone():
                                 progress=lambda *stage: stages.append(stage)) for _ in range(2)]
     assert found[0] == found[1] and start.gumbel.steps == before
     chip, shapes = found[0].accelerator, hardware_shapes(NETWORK, found[0].accelerator.port_bytes)
-    for (_, shape), mapping in zip(shapes, found[0].mappings, strict=True):
-        check_mapping(shape, chip, chip.chunks[0], mapping)
-    report = evaluate_design(shapes, chip, dict(zip([n for n, _ in shapes], found[0].mappings)), TECHNOLOGY)
-    assert report.edp_js <= best and found[0].evaluations > start.pricer.evaluations
+    for name, shape in shapes:
+        check_mapping(shape, chip, chip.chunks[0], found[0].mappings[name])
+    report = evaluate_design(shapes, chip, found[0].mappings, TECHNOLOGY)
+    assert report == found[0].report and report.edp_js <= best
+    assert found[0].evaluations > start.pricer.evaluations
     assert {s for s, *_ in stages} == {"accelerator", "polish", "mapping"}
+
+
+def test_each_layer_runs_on_the_chunk_that_suits_it():
+    """A chunk for channels beside one for pixels of a channel: the depthwise layer leaves the first."""
+    space = GadsSpace.load().pinned([
+        *FIXED, "chunks=2", "delivery=multicast", "reduction=tree", "pe_rows=8", "pe_cols=8", "gb_w_bytes=32768",
+        "port_bytes=8", "chunk0.spatial=K C", "chunk1.spatial=P Q"])
+    search = make(space=space)
+    search.step(NETWORK)
+    found = search.map_whole(search.chip, NETWORK, seed=0)
+    assert found.assignment["b"] == 1
+    assert found.report == evaluate_design(
+        hardware_shapes(NETWORK, 8), search.chip, found.mappings, TECHNOLOGY, pipeline(NETWORK, found.assignment, 2))
+    assert search.edp_js([search.best], NETWORK)[0] == pytest.approx(found.report.edp_js, rel=0.2)
 
 
 def test_polish_ends_where_no_single_change_helps():

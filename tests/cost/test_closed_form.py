@@ -19,8 +19,8 @@ def random_nest(rng, loops):
 
 
 def batch(nests):
-    bounds = torch.tensor([n[0] for n in nests])
-    low = {x: lowest_relevant(bounds, torch.tensor([n[1][x] for n in nests])) for x in "wior"}
+    bounds = torch.tensor([n[0] for n in nests]).T
+    low = {x: lowest_relevant(bounds, torch.tensor([n[1][x] for n in nests]).T) for x in "wior"}
     duration = {x: torch.tensor([n[2][x] for n in nests]) for x in "wior"}
     return bounds, low, duration, torch.tensor([n[3] for n in nests])
 
@@ -89,7 +89,7 @@ def test_shared_hand_computed():
 
 
 def test_single_step_pays_prologue_and_epilogue_only():
-    bounds, none = torch.ones((1, 7), dtype=torch.int64), torch.tensor([7])
+    bounds, none = torch.ones((7, 1), dtype=torch.int64), torch.tensor([7])
     low = dict.fromkeys("wio", none)
     duration = {"w": torch.tensor([9]), "i": torch.tensor([3]), "o": torch.tensor([2])}
     assert unshared_cycles(bounds, torch.tensor([5]), low, duration, ("w", "i"), ("o",)).tolist() == [9 + 5 + 2]

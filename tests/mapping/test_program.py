@@ -13,7 +13,7 @@ from dna_asic.golden import run_golden
 from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_mapping, trivial_mapping
-from dna_asic.mapping.simulate import load_memory, run_memory, simulate
+from dna_asic.mapping.simulate import Memory, run_memory, simulate
 from dna_asic.spec.dims import Dim
 from dna_asic.spec.geometry import mapping_faults
 from dna_asic.spec.instruction import BASE_PROGRAM, INSTRUCTION_BYTES, Instruction
@@ -32,7 +32,7 @@ def compiled(chip, quant, map_layer):
 
 def assert_golden(program, chip, quant, image):
     """Every layer of the simulated program equals the reference."""
-    outputs = simulate(program, chip, program.input.pack(image))
+    (outputs,) = simulate(program, chip, [program.input.pack(image)])
     expected = run_golden(quant, image[None])
     assert set(outputs) == set(expected)
     for layer in program.layers:
@@ -81,9 +81,9 @@ def four():
 
 def test_program_image_holds_the_instructions(four):
     program = four[2]
-    for i, instruction in enumerate(program.instructions):
+    for i, layer in enumerate(program.layers):
         at = i * INSTRUCTION_BYTES
-        assert Instruction.decode(program.image[at:at + INSTRUCTION_BYTES]) == instruction
+        assert Instruction.decode(program.image[at:at + INSTRUCTION_BYTES]) == layer.instruction
     end = len(program.layers) * INSTRUCTION_BYTES
     assert not any(program.image[end:end + INSTRUCTION_BYTES])
 
@@ -116,17 +116,17 @@ def test_compile_wrong_pair_not_built(four):
 
 
 def test_simulate_wrong_opcode(four):
-    memory = load_memory(four[2], four[2].input.pack(random_images(four[1].network, 1, 0)[0]))
-    memory[BASE_PROGRAM][INSTRUCTION_BYTES] ^= 1
+    memory = Memory.of(four[2], [four[2].input.pack(random_images(four[1].network, 1, 0)[0])])
+    memory.regions[BASE_PROGRAM][INSTRUCTION_BYTES] ^= 1
     with pytest.raises(VerificationError, match=f"illegal instruction at offset {INSTRUCTION_BYTES}"):
-        run_memory(memory, four[0])
+        run_memory(memory, four[0], [0], 1)
 
 
 def test_simulate_wrong_program_without_an_end(four):
     chip, _, program = four
-    last = Instruction({**program.instructions[-1].values, "is_last": 0}).encode()
+    last = Instruction({**program.layers[-1].instruction.values, "is_last": 0}).encode()
     at = (len(program.layers) - 1) * INSTRUCTION_BYTES
     image = program.image[:at] + last + program.image[at + INSTRUCTION_BYTES:]
-    memory = load_memory(dataclasses.replace(program, image=image), bytes(program.input.size_bytes))
+    memory = Memory.of(dataclasses.replace(program, image=image), [bytes(program.input.size_bytes)])
     with pytest.raises(VerificationError, match="opcode 0x0"):
-        run_memory(memory, chip)
+        run_memory(memory, chip, [0], 1)

@@ -19,6 +19,7 @@ def make_report():
     energy = {"mac": 250.0, "dram": 750.0}
     layer = LayerCost(name="conv", cycles=2000, counts=counts, energy_pj=energy)
     return CostReport(technology="asic-28nm", clk_period_ns=2.0, layers=(layer,), latency_cycles=2000,
+                      period_cycles=1998, idle_fetches=0,
                       energy_pj_by_level=energy, area_um2_by_block={"pe": 1e6})
 
 

@@ -11,7 +11,7 @@ from dna_asic.errors import SpecError, ToolError
 from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_mapping
-from dna_asic.mapping.simulate import _Layer, load_memory
+from dna_asic.mapping.simulate import Memory, _Layer
 from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerOp, LayerSpec, NetworkSpec
 from sim.blocks.blocks import ARRAYS, BLOCKS, block_verilog, make_block, run_block
@@ -65,15 +65,16 @@ def make_tile(kind, config, rng):
     mapping = min(whole, key=lambda m: (-m.rf[Dim.G] * physical.depthwise, np.prod(m.rf) * np.prod(m.gb)))
     print(config.name, kind, mapping)
     program = compile_program(config, quant, {"layer": mapping})
+    instruction = program.layers[0].instruction
     psums, runs = np.zeros(config.chunks[0].gb_o_bytes // 8, np.int64), []
     for n, image in enumerate(random_images(network, 2, rng.randrange(1 << 30))):
-        layer = _Layer(program.instructions[0], config, load_memory(program, program.input.pack(image)))
+        layer = _Layer(instruction, config, Memory.of(program, [program.input.pack(image)]))
         at = dict.fromkeys(("w", "i", "o", "p", "q", "ib", "ob"), 0)
         weights, inputs = layer._fetch_weights(at)[0], layer._fetch_inputs(at)
         layer.array.run(weights, inputs, psums, first=n == 0)
         runs.append({"w": weights.tobytes().hex(), "i": inputs.tobytes().hex()})
     words = np.unique(layer.array.gb.address["o"][:, None] + layer.array.o_map.reshape(1, -1))
-    return {"kind": kind, "instruction": program.instructions[0].encode().hex(), "runs": runs,
+    return {"kind": kind, "instruction": instruction.encode().hex(), "runs": runs,
             "words": {int(word): int(psums[word]) for word in words}}
 
 

@@ -36,7 +36,7 @@ def job(tmp_path_factory):
     program = compile_program(chip, quant, mappings)
     images = random_images(quant.network, 2, SEED)
     golden = run_golden(quant, images)
-    residual = next(i for i in program.instructions if i["has_residual"])
+    residual = next(i for i in (layer.instruction for layer in program.layers) if i["has_residual"])
     base = 3 * PAGE - residual["r_addr"] - 3 * chip.port_bytes  # a row of an activation tensor lies across two pages
     base += PAGE * (base < 0)
     output = base + program.size_bytes
@@ -54,8 +54,8 @@ def job(tmp_path_factory):
                 "at": place.address + (base if place.base_select == BASE_PROGRAM else output)}
 
     def residual_region(n):
-        at, size = base + program.instructions[n]["r_addr"], program.layers[n].output.size_bytes
-        return [at, at + size] if program.instructions[n]["has_residual"] else [0, 0]
+        f, size = program.layers[n].instruction, program.layers[n].output.size_bytes
+        return [base + f["r_addr"], base + f["r_addr"] + size] if f["has_residual"] else [0, 0]
 
     layers = len(program.layers)
     (folder / "job.json").write_text(json.dumps({
