@@ -21,7 +21,7 @@ LAYERS = (
 
 
 def chips(count: int, generator: torch.Generator) -> list[AcceleratorConfig]:
-    """Chips of one family with random widths."""
+    """Chips of random widths."""
     pick = lambda options: options[int(torch.randint(len(options), (), generator=generator))]  # noqa: E731
     return [AcceleratorConfig(
         name="bench", port_bytes=pick((8, 16)), memory_latency_cycles=20, clk_period_ns=1.0, chunks=(ChunkConfig(

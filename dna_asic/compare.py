@@ -18,7 +18,7 @@ from dna_asic.report.plots import bar_chart
 from dna_asic.report.published import Published, load_published
 from dna_asic.report.tables import format_number, format_table, markdown_table
 from dna_asic.runs import RunFolder
-from dna_asic.spec.accelerator import BUILT_SPATIAL_PAIRS, AcceleratorConfig
+from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.design import Design, design_from_yaml
 from dna_asic.spec.record import to_plain
 from dna_asic.spec.report import CostReport
@@ -26,7 +26,7 @@ from dna_asic.technology import Technology, load_technology
 
 HEADERS = ("design", "figures are", "PEs", "cycles", "latency ms", "energy uJ", "area mm2", "EDP J s", "EDP ratio")
 SIZE_HEADERS = ("template", "spatial dims", "rows x cols", "RF words W/I/O", "GB KiB W/I/O", "widths W/I/O/pp",
-                "port bytes", "Verilog", "sizes priced", "tilings priced")
+                "port bytes", "sizes priced", "tilings priced")
 PUBLISHED_HEADERS = ("workload", "flow", "figures are", "accelerators <flow,PEs,GB/s>", "CIFAR-10 %", "second task %",
                      "cycles", "energy (their unit)", "area (their unit)", "cycles ratio", "energy ratio",
                      "area ratio", "energy x cycles ratio")
@@ -201,7 +201,6 @@ def _size_row(name, template):
             slashed(chunk.rf_w_words, chunk.rf_i_words, chunk.rf_o_words),
             slashed(*(size / 1024 for size in (chunk.gb_w_bytes, chunk.gb_i_bytes, chunk.gb_o_bytes))),
             slashed(chunk.n_w, chunk.n_i, chunk.n_o, chunk.n_pp), template.accelerator.port_bytes,
-            "can be generated" if (chunk.row_dim, chunk.col_dim) in BUILT_SPATIAL_PAIRS else "not built: modelled only",
             template.points, template.evaluations)
 
 

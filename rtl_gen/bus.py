@@ -6,6 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 _INCR = 1
 OUTSTANDING_BITS = 18
+CHANNELS = ("arvalid", "arready", "araddr", "arlen", "rvalid", "rready", "rdata", "rresp", "awvalid", "awready",
+            "awaddr", "awlen", "wvalid", "wready", "wdata", "wstrb", "wlast", "bvalid", "bready", "bresp")
 
 
 class ReadBus(wiring.Component):

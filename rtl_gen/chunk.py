@@ -50,7 +50,6 @@ class ChunkCore(wiring.Component):
     """
 
     def __init__(self, config: AcceleratorConfig, chunk: ChunkConfig):
-        chunk.require_built()
         self.config = config
         self.chunk = chunk
         super().__init__(core_ports(config, chunk))

@@ -46,7 +46,7 @@ class ReadEngine(wiring.Component):
     """
 
     def __init__(self, config: AcceleratorConfig):
-        self.config, chunk, port = config, config.chunks[0], config.port_bytes
+        self.config, chunk, port = config, config.chunk, config.port_bytes
         self.port = port
         self.param_rows = param_channels(chunk) * PARAM_BYTES // port
         ports = {f"start_{job}": In(1) for job in JOBS} | {f"{job}_address": In(32) for job in JOBS}

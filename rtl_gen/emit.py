@@ -16,7 +16,7 @@ from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.design import Design, design_from_yaml
 from dna_asic.spec.program import Program
 from dna_asic.spec.record import to_plain
-from rtl_gen.control import VERSION
+from rtl_gen.registers import VERSION
 from rtl_gen.top import Chip
 from rtl_gen.unit import ModuleSet
 
@@ -26,10 +26,10 @@ _HEADER_LINES = 5
 
 def chip_verilog(config: AcceleratorConfig) -> str:
     """One Verilog file: module `chip` and all modules below it, memories (sram_<words>x<bits>) included."""
-    chunk = config.chunks[0]
-    header = (f"// Accelerator '{config.name}', hardware version {VERSION:#010x}: {chunk.pe_rows} x {chunk.pe_cols} "
-              f"PEs, rows unroll {chunk.row_dim.name}, columns {chunk.col_dim.name}, {config.port_bytes}-byte port.\n"
-              f"// Made by rtl_gen.emit. Icarus Verilog reads it with -g2005.\n{_stamp(config)}")
+    chunks = "".join(f"// Chunk {n}: {c.pe_rows} x {c.pe_cols} PEs, rows unroll {c.row_dim.name}, columns "
+                     f"{c.col_dim.name}.\n" for n, c in enumerate(config.chunks))
+    header = (f"// Accelerator '{config.name}', hardware version {VERSION:#010x}, {config.port_bytes}-byte port per "
+              f"chunk.\n// Made by rtl_gen.emit. Icarus Verilog reads it with -g2005.\n{_stamp(config)}{chunks}")
     return header + ModuleSet().render(Chip(config), TOP)
 
 

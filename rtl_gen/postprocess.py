@@ -89,7 +89,7 @@ class PostProcess(wiring.Component):
     """
 
     def __init__(self, config: AcceleratorConfig):
-        self.config, chunk, port = config, config.chunks[0], config.port_bytes
+        self.config, chunk, port = config, config.chunk, config.port_bytes
         self.port, self.n_pp = port, chunk.n_pp
         self.groups = port // chunk.n_pp
         self.channels = param_channels(chunk)

@@ -1,9 +1,10 @@
-"""cocotb bench of tb_chip: runs the images of a job one after another, and keeps what the chip left in memory.
+"""cocotb bench of tb_chip: does the runs of a job one after another, and keeps what the chip left in memory.
 
-The job (JSON, its path in DNA_ASIC_JOB): program, length, timeout_cycles (register values), runs (input and output
-address each), dump (first and last memory word), wipe (first word to poison after a run), stall_seed, limit_cycles
-(give up a run after so many), record (the run from which on waves are written, or null). The bench writes
-memory-<run>.hex and, after every run, results.json: per run whether it ended, error, counters.
+The job (JSON, its path in DNA_ASIC_JOB): chunks (registers of each page, by name), registers (of the whole chip), runs
+(registers of each), dump (first and last memory word), wipe (first word to poison after a run), stall_seed,
+limit_cycles (give up a run after so many), record (the run from which on waves are written, or null). The bench writes
+memory-<run>.hex and, after every run, results.json: per run whether it ended, error (and its chunk), counters of every
+chunk.
 """
 
 import json
@@ -13,7 +14,8 @@ from pathlib import Path
 import cocotb
 from cocotb.triggers import First, RisingEdge, Timer, ValueChange, with_timeout
 
-from rtl_gen.control import COUNTERS, COUNTERS_AT, ERRORS, REGISTERS, VERSION
+from rtl_gen.control import COUNTERS, COUNTERS_AT
+from rtl_gen.registers import ERROR_CHUNK_AT, ERRORS, PAGE_BITS, REGISTERS, VERSION
 
 _RESET_CYCLES = 4
 _ACCESS_CYCLES = 1000
@@ -51,17 +53,23 @@ async def reset(dut) -> None:
     await Timer(1, "ns")
 
 
-async def counters(lite: Lite) -> dict[str, int]:
-    """All event counters."""
+async def counters(lite: Lite, chunk: int) -> dict[str, int]:
+    """All event counters of a chunk."""
     values = {}
     for n, name in enumerate(COUNTERS):
-        low, high = await lite.read(COUNTERS_AT + 8 * n), await lite.read(COUNTERS_AT + 8 * n + 4)
-        values[name] = low | high << 32
+        at = (chunk << PAGE_BITS) + COUNTERS_AT + 8 * n
+        values[name] = await lite.read(at) | await lite.read(at + 4) << 32
     return values
 
 
+async def write_all(lite: Lite, values: dict[str, int], page: int = 0) -> None:
+    """Write registers by name."""
+    for name, value in values.items():
+        await lite.write((page << PAGE_BITS) + REGISTERS[name], value)
+
+
 @cocotb.test()
-async def run_images(dut):
+async def do_runs(dut):
     job = json.loads(Path(os.environ["DNA_ASIC_JOB"]).read_text())
     lite, results = Lite(dut), []
     dut.stall_seed.value = job["stall_seed"]
@@ -69,20 +77,21 @@ async def run_images(dut):
     dut.wipe_first.value = job["wipe"]
     await reset(dut)
     assert await lite.read(REGISTERS["version"]) == VERSION
-    await lite.write(REGISTERS["program"], job["program"])
-    await lite.write(REGISTERS["length"], job["length"])
-    await lite.write(REGISTERS["timeout"], job["timeout_cycles"])
-    names = {code: name for name, code in ERRORS.items()}
+    assert await lite.read(REGISTERS["chunks"]) == len(job["chunks"])
+    for page, values in enumerate(job["chunks"]):
+        await write_all(lite, values, page)
+    await write_all(lite, job["registers"])
+    names = {0: "none"} | {code: name for name, code in ERRORS.items()}
     for n, run in enumerate(job["runs"]):
-        await lite.write(REGISTERS["input"], run["input"])
-        await lite.write(REGISTERS["output"], run["output"])
+        await write_all(lite, run)
         dut.record.value = int(n == job["record"])
         await lite.write(REGISTERS["control"], 1)
         await First(RisingEdge(dut.irq), Timer(job["limit_cycles"], "ns"))
         ended = int(dut.irq.value)
-        error = await lite.read(REGISTERS["error"])
-        results.append({"ended": bool(ended), "error": names.get(error, "none") if error else "none",
-                        "counters": await counters(lite), "wrong_last": int(dut.wrong_last.value)})
+        chunk, error = divmod(await lite.read(REGISTERS["error"]), 1 << ERROR_CHUNK_AT)
+        results.append({"ended": bool(ended), "error": names[error], "error_chunk": chunk,
+                        "counters": [await counters(lite, page) for page in range(len(job["chunks"]))],
+                        "wrong_last": int(dut.wrong_last.value)})
         dut.dump.value = 1
         await Timer(1, "ns")
         dut.dump.value = 0

@@ -1,11 +1,12 @@
 // The chip with its memory. A change of `request` makes one AXI4-Lite access (write, address, data), which is over when
 // `response` equals it. The memory is loaded from the file of +image. Each rising `dump` writes a part of it to
 // memory.hex and poisons the words from `wipe_first` on, so that no later run finds there what it should write. Each
-// finished layer adds a line to layers.txt: cycles since the start of the run, then the event counters in the order of
-// rtl_gen.control.COUNTERS, from macs to dram_o_beats. With +waves, `chip` goes to activity.vcd
+// finished layer adds a line to layers.txt: its chunk, cycles since the start of the run, the chunk's event counters.
+// `vector_chip` is the chip with the ports of its chunks as fields of vectors (sim/vector_chip.py). With +waves, the chip goes to activity.vcd
 // from the first rising `record` on.
 `timescale 1ns / 1ps
 module tb_chip #(
+    parameter PORTS = 1,
     parameter PORT_BYTES = 8,
     parameter SIZE_BYTES = 65536,
     parameter LATENCY = 20
@@ -19,32 +20,31 @@ module tb_chip #(
     reg [31:0] data = 0;
     wire irq, wrong_last;
     /* verilator public_off */
-    wire layer_done;
+    wire [PORTS-1:0] layer_done;
     reg awvalid_lite = 0, arvalid_lite = 0;
     wire awready_lite, bvalid_lite, arready_lite, rvalid_lite;
     wire [31:0] rdata_lite;
     always #0.5 clk = ~clk;
 
-    wire arvalid, arready, rvalid, rready, rlast, awvalid, awready, wvalid, wready, wlast, bvalid, bready;
-    wire [31:0] araddr, awaddr;
-    wire [7:0] arlen, awlen;
-    wire [8*PORT_BYTES-1:0] rdata, wdata;
-    wire [PORT_BYTES-1:0] wstrb;
-    wire [1:0] rresp, bresp;
+    wire [PORTS-1:0] arvalid, arready, rvalid, rready, rlast, awvalid, awready, wvalid, wready, wlast, bvalid, bready;
+    wire [32*PORTS-1:0] araddr, awaddr;
+    wire [8*PORTS-1:0] arlen, awlen;
+    wire [8*PORT_BYTES*PORTS-1:0] rdata, wdata;
+    wire [PORT_BYTES*PORTS-1:0] wstrb;
+    wire [2*PORTS-1:0] rresp, bresp;
 
-    chip chip (
+    vector_chip dut (
         .clk(clk), .rst(rst), .irq(irq), .layer_done(layer_done),
-        .s_axil_awaddr(address), .s_axil_awprot(3'd0), .s_axil_awvalid(awvalid_lite), .s_axil_awready(awready_lite),
-        .s_axil_wdata(data), .s_axil_wstrb(4'hF), .s_axil_wvalid(awvalid_lite), .s_axil_bvalid(bvalid_lite),
-        .s_axil_bready(1'b1), .s_axil_araddr(address), .s_axil_arprot(3'd0), .s_axil_arvalid(arvalid_lite),
-        .s_axil_arready(arready_lite), .s_axil_rdata(rdata_lite), .s_axil_rvalid(rvalid_lite), .s_axil_rready(1'b1),
-        .m_axi_arvalid(arvalid), .m_axi_arready(arready), .m_axi_araddr(araddr), .m_axi_arlen(arlen),
-        .m_axi_rvalid(rvalid), .m_axi_rready(rready), .m_axi_rdata(rdata), .m_axi_rresp(rresp), .m_axi_rlast(rlast),
-        .m_axi_rid(1'b0), .m_axi_awvalid(awvalid), .m_axi_awready(awready), .m_axi_awaddr(awaddr),
-        .m_axi_awlen(awlen), .m_axi_wvalid(wvalid), .m_axi_wready(wready), .m_axi_wdata(wdata), .m_axi_wstrb(wstrb),
-        .m_axi_wlast(wlast), .m_axi_bvalid(bvalid), .m_axi_bready(bready), .m_axi_bresp(bresp), .m_axi_bid(1'b0)
+        .awvalid_lite(awvalid_lite), .awready_lite(awready_lite), .bvalid_lite(bvalid_lite),
+        .arvalid_lite(arvalid_lite), .arready_lite(arready_lite), .rvalid_lite(rvalid_lite), .address(address),
+        .wdata_lite(data), .rdata_lite(rdata_lite),
+        .arvalid(arvalid), .arready(arready), .araddr(araddr), .arlen(arlen),
+        .rvalid(rvalid), .rready(rready), .rdata(rdata), .rresp(rresp), .rlast(rlast),
+        .awvalid(awvalid), .awready(awready), .awaddr(awaddr), .awlen(awlen),
+        .wvalid(wvalid), .wready(wready), .wdata(wdata), .wstrb(wstrb), .wlast(wlast),
+        .bvalid(bvalid), .bready(bready), .bresp(bresp)
     );
-    memory #(.PORT_BYTES(PORT_BYTES), .SIZE_BYTES(SIZE_BYTES), .LATENCY(LATENCY)) memory (
+    memory #(.PORTS(PORTS), .PORT_BYTES(PORT_BYTES), .SIZE_BYTES(SIZE_BYTES), .LATENCY(LATENCY)) memory (
         .clk(clk), .rst(rst), .stall_seed(stall_seed), .wrong_last(wrong_last),
         .arvalid(arvalid), .arready(arready), .araddr(araddr), .arlen(arlen),
         .rvalid(rvalid), .rready(rready), .rdata(rdata), .rresp(rresp), .rlast(rlast),
@@ -82,26 +82,21 @@ module tb_chip #(
 
     reg [31:0] cycles = 0;  // since the cycle of the start bit
     wire started = awvalid_lite && awready_lite && address == 12'h004 && data[0];
+    integer chunk;
     always @(posedge clk) begin
         cycles <= started ? 1 : cycles + 1;
-        if (layer_done) begin
-            $fwrite(layers, "%0d %0d %0d %0d %0d", cycles, chip.control.count_macs, chip.control.count_rf_w_reads,
-                    chip.control.count_rf_i_reads, chip.control.count_rf_o_reads);
-            $fwrite(layers, " %0d %0d %0d", chip.control.count_rf_w_writes, chip.control.count_rf_i_writes,
-                    chip.control.count_rf_o_writes);
-            $fwrite(layers, " %0d %0d %0d", chip.control.count_gb_w_reads, chip.control.count_gb_i_reads,
-                    chip.control.count_gb_o_reads);
-            $fwrite(layers, " %0d %0d %0d", chip.control.count_gb_w_writes, chip.control.count_gb_i_writes,
-                    chip.control.count_gb_o_writes);
-            $fdisplay(layers, " %0d %0d %0d %0d %0d", chip.control.count_dram_w_beats, chip.control.count_dram_i_beats,
-                      chip.control.count_dram_r_beats, chip.control.count_dram_p_beats, chip.control.count_dram_o_beats);
-            $fflush(layers);
-        end
+        for (chunk = 0; chunk < PORTS; chunk = chunk + 1)
+            if (layer_done[chunk]) begin
+                $fwrite(layers, "%0d %0d", chunk, cycles);
+                dut.write_counters(layers, chunk);
+                $fdisplay(layers);
+            end
+        if (layer_done != 0) $fflush(layers);
     end
 
     always @(posedge record)
         if ($test$plusargs("waves")) begin
             $dumpfile("activity.vcd");
-            $dumpvars(0, chip);
+            $dumpvars(0, dut);
         end
 endmodule

@@ -1,12 +1,13 @@
-"""Small chips of every built kind, one chunk or several side by side."""
+"""Small chips: some written by hand, one of every spatial pair, reduction and delivery; chunks side by side."""
 
+import dataclasses
+import itertools
 import random
-from dataclasses import replace
 
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_assignment, random_mapping
-from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
-from dna_asic.spec.dims import DIMS
+from dna_asic.spec.accelerator import SPATIAL_DIMS, AcceleratorConfig, ChunkConfig, Delivery, Reduction
+from dna_asic.spec.dims import DIMS, REDUCTION, Operand
 from dna_asic.spec.layer import NetworkSpec
 
 G, K, C, P, Q, R, S = DIMS
@@ -23,8 +24,30 @@ CHIPS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port 
 }
 
 
+KINDS = {f"{row.name}{col.name}-{reduction.value}-{delivery.value}".lower(): (row, col, reduction, delivery)
+         for row, col in itertools.permutations(SPATIAL_DIMS, 2) for reduction in Reduction for delivery in Delivery
+         if reduction is Reduction.TREE or {row, col} & REDUCTION}
+
+
+def kind_chip(name: str, rng: random.Random | None = None) -> AcceleratorConfig:
+    """A chip of that kind; array, widths and memories are drawn."""
+    rng, (row_dim, col_dim, reduction, delivery) = rng or random.Random(name), KINDS[name]
+    rows, cols = rng.choice(((2, 3), (3, 2), (3, 4), (4, 4), (2, 4), (4, 2)))
+    port = rng.choice((8, 16))
+    narrow = ChunkConfig(
+        pe_rows=rows, pe_cols=cols, row_dim=row_dim, col_dim=col_dim, reduction=reduction, delivery=delivery,
+        n_w=1, n_i=1, n_o=1, n_pp=rng.choice((1, 2, 8)), rf_w_words=rng.choice((4, 9)), rf_i_words=rng.choice((12, 25)),
+        rf_o_words=rng.choice((1, 4, 8)), gb_w_bytes=16384, gb_i_bytes=8192, gb_o_bytes=8192)
+    widths = {f"n_{x.name.lower()}": rng.choice([n for n in (1, 2, 4) if narrow.lane_extent(x) % n == 0])
+              for x in Operand}
+    return AcceleratorConfig(name=name, chunks=(dataclasses.replace(narrow, **widths),), port_bytes=port,
+                             memory_latency_cycles=8, clk_period_ns=1.0)
+
+
 def make_chip(name: str) -> AcceleratorConfig:
     """The chip of that name."""
+    if name in KINDS:
+        return kind_chip(name)
     rows, cols, (row_dim, col_dim), reduction, (n_w, n_i, n_o, n_pp), (w, i, o), port = CHIPS[name]
     chunk = ChunkConfig(
         pe_rows=rows, pe_cols=cols, row_dim=row_dim, col_dim=col_dim, reduction=Reduction(reduction),
@@ -36,8 +59,8 @@ def make_chip(name: str) -> AcceleratorConfig:
 def make_chips(*names: str) -> AcceleratorConfig:
     """The chips of those names as the chunks of one, with the widest of their ports."""
     chips = [make_chip(name) for name in names]
-    return replace(max(chips, key=lambda chip: chip.port_bytes), name="-".join(names),
-                   chunks=tuple(chip.chunk for chip in chips))
+    return dataclasses.replace(max(chips, key=lambda chip: chip.port_bytes), name="-".join(names),
+                               chunks=tuple(chip.chunk for chip in chips))
 
 
 def draw_design(chip: AcceleratorConfig, network: NetworkSpec, rng: random.Random):

@@ -25,7 +25,7 @@ from dna_asic.cost import ChipBatch, LayerBatch, Prices, area_um2, evaluate_desi
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads.space import widest
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.mapping.optimise import OBJECTIVES, QUICK, Effort, Mapper, group_pairs, search_tilings
+from dna_asic.mapping.optimise import OBJECTIVES, QUICK, Effort, Mapper, group_kinds, search_tilings
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping, Reduction, loop_order
 from dna_asic.spec.design import Design
 from dna_asic.spec.dims import DIMS, Dim, Operand
@@ -178,9 +178,8 @@ def _screen(chips: Sequence[AcceleratorConfig], orders: LoopOrders, design: Desi
         shapes: list[LayerShape] = [shape for _, shape in hardware_shapes(design.network, port)]
         mine = [i for i, chip in enumerate(chips) if chip.port_bytes == port]
         unique = sorted(set(shapes), key=repr)
-        for layers, members in group_pairs(unique, [chips[i] for i in mine]):
-            layer, chip = (torch.tensor(x) for x in zip(*itertools.product(layers, (mine[m] for m in members)),
-                                                        strict=True))
+        for layers in group_kinds(unique):
+            layer, chip = (torch.tensor(x) for x in zip(*itertools.product(layers, mine), strict=True))
             found = search_tilings(
                 LayerBatch.from_shapes([unique[i] for i in layer]), ChipBatch.from_configs([chips[i] for i in chip]),
                 prices.take(chip), OBJECTIVES["edp"], torch.Generator().manual_seed(design.seed), QUICK, orders=orders)

@@ -80,29 +80,21 @@ def judge(design: Design, bench: Bench, seed: int) -> list[Verdict]:
     rows = design_rows(design)
     model = dict(zip(rows, evaluate_rows(list(rows.values())), strict=True))
     ends = design_ends(design, {name: cycles for name, (cycles, _) in model.items()})
-    (run,) = run_chip(bench.verilog, program, design.accelerator, [program.input.pack(x) for x in images],
+    (run,) = run_chip(bench.verilog, program, design.accelerator, [[program.input.pack(x) for x in images]],
                       work=bench.work, build_root=bench.build_root, quick=True,
                       limit_cycles=HANG_FACTOR * max(ends.values()) + SPARE_CYCLES)
     golden = {name: tensor[0] for name, tensor in run_golden(quant, images).items()}
     exact = {x.name: _same(x.output, run, golden[x.name]) for x in program.layers}
-    predicted, measured = _durations(design, ends), _durations(design, _rtl_ends(design, run))
-    observed = dict(zip(_program_order(design), run.layer_counters))
-    return [Verdict(design=design.network.name, layer=name, bit_exact=exact[name] and name in observed,
+    predicted = _durations(design, ends)
+    measured = _durations(design, {name: cycle for (name, _), cycle in run.ends.items()})
+    return [Verdict(design=design.network.name, layer=name, bit_exact=exact[name] and name in measured,
                     cycles_model=predicted[name], cycles_rtl=measured.get(name),
-                    counts=_differences(model[name][1], observed.get(name))) for name in rows]
+                    counts=_differences(model[name][1], run.events.get((name, 0)))) for name in rows]
 
 
 def _same(tensor, run: ChipRun, golden) -> bool:
-    got = tensor.unpack(run.outputs[tensor.name])
+    got = tensor.unpack(run.outputs[0][tensor.name])
     return np.array_equal(got, golden.reshape(got.shape))
-
-
-def _program_order(design: Design) -> list[str]:
-    return [place.name for program in design.pipeline.programs for place in program]
-
-
-def _rtl_ends(design: Design, run: ChipRun) -> dict[str, int]:
-    return dict(zip(_program_order(design), run.layer_cycles))
 
 
 def _durations(design: Design, ends: dict[str, int]) -> dict[str, int]:

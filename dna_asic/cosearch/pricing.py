@@ -1,6 +1,6 @@
 """Prices of layers on sampled chips by the exact mapper: in batches, each (chip, layer) pair once.
 
-A search over tilings begins with those that were best on earlier chips of the same family, so that a small effort per
+A search over tilings begins with those that were best on earlier chips of the same dataflow, so that a small effort per
 pair comes near to what a large one finds.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dna_asic.cost import ChipBatch, LayerBatch, Prices, chip_family, idle_pj, layer_kind
+from dna_asic.cost import ChipBatch, LayerBatch, Prices, idle_pj, layer_kind
 from dna_asic.mapping.optimise import GENES, OBJECTIVES, Effort, search_tilings
 from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Reduction
 from dna_asic.spec.dims import Dim
@@ -19,7 +19,14 @@ from dna_asic.spec.record import from_plain, to_plain
 from dna_asic.technology import Technology
 
 Pair = tuple[AcceleratorConfig, LayerShape]
+Dataflow = tuple[Dim, Dim, Reduction]
 SAMPLED = Effort(width=96, rounds=5, keep=12)
+
+
+def dataflow(accelerator: AcceleratorConfig) -> Dataflow:
+    """Spatial pair and reduction: chips that share them have good tilings in common."""
+    chunk = accelerator.chunks[0]
+    return chunk.row_dim, chunk.col_dim, chunk.reduction
 
 
 class LayerPricer:
@@ -33,45 +40,46 @@ class LayerPricer:
         self.technology, self.effort, self.orders, self.evaluations = technology, effort, orders, 0
         self.generator = torch.Generator().manual_seed(seed)
         self._costs: dict[Pair, tuple[float, float]] = {}
-        self._genes: dict[tuple, Tensor] = {}  # (layer, chip family) -> [keep, GENES, 7]
+        self._genes: dict[tuple[LayerShape, Dataflow], Tensor] = {}  # [keep, GENES, 7] each
 
     def price(self, pairs: Sequence[Pair]) -> Tensor:
         """float64 [n, 2]: energy in pJ and cycles of each layer on its chip; infinite where no tiling is legal."""
         groups = {}
         for chip, shape in dict.fromkeys(pairs):
             if (chip, shape) not in self._costs:
-                groups.setdefault((layer_kind(shape), chip_family(chip)), []).append((chip, shape))
-        for (_, family), group in groups.items():
-            self._search(family, group)
+                groups.setdefault(layer_kind(shape), []).append((chip, shape))
+        for group in groups.values():
+            self._search(group)
         return torch.tensor([self._costs[p] for p in pairs], dtype=torch.float64).reshape(-1, 2)
 
     def on_chunks(self, chip: AcceleratorConfig, shapes: Sequence[LayerShape]) -> Tensor:
         """float64 [layers, chunks, 2]: as `price`, each layer on each chunk, with the clock and leakage of all."""
         costs = self.price([(alone, shape) for shape in shapes for alone in chip.alone]).view(len(shapes), -1, 2)
         idle = torch.tensor([idle_pj(alone, self.technology) for alone in chip.alone], dtype=torch.float64)
-        others = costs[..., 1] * (idle.sum() - idle)
-        return torch.stack([costs[..., 0] + others, costs[..., 1]], dim=2)
+        energy, cycles = costs.unbind(dim=2)
+        others = torch.where(cycles.isfinite(), cycles * (idle.sum() - idle), 0.0)
+        return torch.stack([energy + others, cycles], dim=2)
 
-    def _search(self, family, pairs):
+    def _search(self, pairs):
         chips = {c: i for i, c in enumerate(dict.fromkeys(c for c, _ in pairs))}
         index = torch.tensor([chips[c] for c, _ in pairs])
         unknown = torch.ones((self.effort.keep, GENES, 7), dtype=torch.int64)
         tilings = search_tilings(
             LayerBatch.from_shapes([s for _, s in pairs]), ChipBatch.from_configs(list(chips)).take(index),
             Prices.of(list(chips), self.technology).take(index), OBJECTIVES["edp"], self.generator, self.effort,
-            torch.stack([self._genes.get((s, family), unknown) for _, s in pairs]), self.orders)
+            torch.stack([self._genes.get((s, dataflow(c)), unknown) for c, s in pairs]), self.orders)
         self.evaluations += tilings.evaluations
         cycles = torch.where(tilings.score.isfinite(), tilings.cycles.double(), torch.inf)
         self._costs |= zip(pairs, zip(tilings.energy_pj.tolist(), cycles.tolist(), strict=True), strict=True)
-        self._learn(family, [s for _, s in pairs], tilings)
+        self._learn([(s, dataflow(c)) for c, s in pairs], tilings)
 
-    def _learn(self, family, shapes, tilings):
-        """Of each layer keep the best tiling on each of the chips that run it best."""
+    def _learn(self, keys, tilings):
+        """Of each layer and dataflow keep the best tiling on each of the chips that run it best."""
         rows = {}
         for i in tilings.score.argsort(stable=True).tolist():
-            rows.setdefault(shapes[i], []).append(i)
-        for shape, best in rows.items():
-            self._genes[shape, family] = tilings.genes[(best * self.effort.keep)[:self.effort.keep], 0]
+            rows.setdefault(keys[i], []).append(i)
+        for key, best in rows.items():
+            self._genes[key] = tilings.genes[(best * self.effort.keep)[:self.effort.keep], 0]
 
     def state_dict(self) -> dict:
         """Everything kept, as tensors, numbers and strings."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from dna_asic.errors import SpecError
-from dna_asic.spec.accelerator import ORDERS, AcceleratorConfig, ChunkConfig, Mapping, Reduction
+from dna_asic.spec.accelerator import ORDERS, AcceleratorConfig, ChunkConfig, Mapping
 from dna_asic.spec.dims import DIMS, RELEVANT, Dim, Level, Operand
 from dna_asic.spec.latency import drain_latency, fill_latency
 from dna_asic.spec.layer import LayerShape
 
-CHUNK_FIELDS = ("pe_rows", "pe_cols", "n_w", "n_i", "n_o", "n_pp", "rf_w_words", "rf_i_words", "rf_o_words",
-                "gb_w_bytes", "gb_i_bytes", "gb_o_bytes")
+CHUNK_FIELDS = ("row_dim", "col_dim", "root_dims", "crossed", "wide_group_lanes", "pe_rows", "pe_cols", "n_w", "n_i",
+                "n_o", "n_pp", "rf_w_words", "rf_i_words", "rf_o_words", "gb_w_bytes", "gb_i_bytes", "gb_o_bytes")
 PORT_FIELDS = ("port_bytes", "memory_latency_cycles")
 LAYER_FIELDS = ("stride", "pad", "h", "w", "k_segments", "pool_window", "has_residual", "maximum")
 
@@ -25,22 +25,25 @@ def layer_kind(layer: LayerShape) -> tuple[bool, bool]:
     return layer.depthwise, layer.grouped
 
 
-def chip_family(accelerator: AcceleratorConfig) -> tuple[Dim, Dim, Reduction]:
-    """What all chips of one batch have in common: spatial pair and reduction; of an accelerator with one chunk."""
-    chunk = accelerator.chunk
-    return chunk.row_dim, chunk.col_dim, chunk.reduction
-
-
 @dataclass(frozen=True, kw_only=True)
 class ChipBatch:
-    """One-chunk accelerators of one family; the fields of ChunkConfig and AcceleratorConfig as int64 [N].
+    """One-chunk accelerators; the fields of ChunkConfig and AcceleratorConfig as int64 [N].
 
-    fill_latency, drain_latency: cycles, [N]. Its names are those that `spec.geometry` reads of a chunk.
+    root_dims [N, 2], lane_dims and other_dims [N, 3] (an operand each): dims, as ChunkConfig has them. spatial_extents,
+    lane_units: [N, 7], per dim the PEs along its axis and what more than one of them must be a multiple of; 1 for a
+    dim that is not spatial. crossed, wide_group_lanes: bool [N]. fill_latencies [N, 2] (W, I), drain_latency [N]:
+    cycles. Its names are those that `spec.geometry` reads of a chunk.
     """
 
-    row_dim: Dim
-    col_dim: Dim
-    reduction: Reduction
+    row_dim: Tensor
+    col_dim: Tensor
+    root_dims: Tensor
+    lane_dims: Tensor
+    other_dims: Tensor
+    spatial_extents: Tensor
+    lane_units: Tensor
+    crossed: Tensor
+    wide_group_lanes: Tensor
     pe_rows: Tensor
     pe_cols: Tensor
     n_w: Tensor
@@ -56,23 +59,21 @@ class ChipBatch:
     port_bytes: Tensor
     memory_latency_cycles: Tensor
     clk_period_ns: Tensor
-    fill_latency: Tensor
+    fill_latencies: Tensor
     drain_latency: Tensor
 
     @classmethod
     def from_configs(cls, accelerators: Sequence[AcceleratorConfig]) -> "ChipBatch":
-        """One row per accelerator of one chunk; raises SpecError for others, and for more than one family."""
-        families = {chip_family(a) for a in accelerators}
-        if len(families) != 1:
-            raise SpecError(f"A batch of chips must have one spatial pair and reduction, not {len(families)}; "
-                            f"group them.")
-        row_dim, col_dim, reduction = families.pop()
+        """One row per accelerator of one chunk; raises SpecError for others."""
         chunks = [a.chunk for a in accelerators]
         fields = {n: torch.tensor([getattr(c, n) for c in chunks]) for n in CHUNK_FIELDS}
         fields |= {n: torch.tensor([getattr(a, n) for a in accelerators]) for n in PORT_FIELDS}
-        return cls(row_dim=row_dim, col_dim=col_dim, reduction=reduction, **fields,
-                   clk_period_ns=torch.tensor([a.clk_period_ns for a in accelerators], dtype=torch.float64),
-                   fill_latency=torch.tensor([fill_latency(c) for c in chunks]),
+        return cls(**fields, clk_period_ns=torch.tensor([a.clk_period_ns for a in accelerators], dtype=torch.float64),
+                   lane_dims=torch.tensor([[c.lane_dim(x) for x in Operand] for c in chunks]),
+                   other_dims=torch.tensor([[c.other_dim(x) for x in Operand] for c in chunks]),
+                   spatial_extents=torch.tensor([_by_dim(c, lambda axis, extent: extent) for c in chunks]),
+                   lane_units=torch.tensor([_by_dim(c, lambda axis, _: c.lane_unit(axis)) for c in chunks]),  # noqa: B023
+                   fill_latencies=torch.tensor([[fill_latency(c, x) for x in (Operand.W, Operand.I)] for c in chunks]),
                    drain_latency=torch.tensor([drain_latency(c) for c in chunks]))
 
     def __len__(self) -> int:
@@ -80,18 +81,27 @@ class ChipBatch:
 
     def take(self, index: Tensor) -> "ChipBatch":
         """Rows `index`, int64 [M]."""
-        tensors = {f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)
-                   if isinstance(getattr(self, f.name), Tensor)}
-        return dataclasses.replace(self, **tensors)
+        return ChipBatch(**{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)})
 
-    lane_axis = ChunkConfig.lane_axis
-    reduction_axes = ChunkConfig.reduction_axes
     widths = ChunkConfig.widths
+
+    def lane_dim(self, operand: Operand) -> Tensor:
+        """[N]: as ChunkConfig.lane_dim."""
+        return self.lane_dims[:, operand]
+
+    def other_dim(self, operand: Operand) -> Tensor:
+        """[N]: as ChunkConfig.other_dim."""
+        return self.other_dims[:, operand]
 
     @property
     def o_unit(self) -> Tensor:
         """As ChunkConfig.o_unit."""
         return self.n_o.maximum(self.n_pp)
+
+
+def _by_dim(chunk, value):
+    """Per dim value(axis, extent) of its axis, 1 for a dim that is not spatial."""
+    return [next((value(axis, extent) for axis, (dim, extent) in chunk.axes.items() if dim is d), 1) for d in DIMS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +147,35 @@ class LayerBatch:
         return self.bounds[dim]
 
 
+class Factors(tuple):
+    """Factors of one level: an int64 [N] per dim, in the order of `Dim`. Indexed by an int64 [N] of dims, it gives each
+    row the factor of its own dim.
+    """
+
+    def __new__(cls, table: Tensor) -> "Factors":
+        """table: int64 [7, N]."""
+        factors = super().__new__(cls, table)
+        factors.table = table
+        return factors
+
+    def __getitem__(self, dim):
+        if isinstance(dim, Tensor):
+            rows = max(len(dim), self.table.shape[1])
+            return self.table.expand(-1, rows).gather(0, dim.expand(1, rows))[0]
+        return super().__getitem__(dim)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MappingBatch:
-    """Tilings: at each level one int64 [N] per dim, in the order of `Dim`. Read like a Mapping.
+    """Tilings: the factors of each level. Read like a Mapping.
 
     *_order: int64 [N, loops], the dim at each loop, innermost first.
     """
 
-    rf: tuple[Tensor, ...]
-    noc: tuple[Tensor, ...]
-    gb: tuple[Tensor, ...]
-    dram: tuple[Tensor, ...]
+    rf: Factors
+    noc: Factors
+    gb: Factors
+    dram: Factors
     rf_order: Tensor
     gb_order: Tensor
     dram_order: Tensor
@@ -156,7 +184,7 @@ class MappingBatch:
     def from_tensor(cls, factors: Tensor, orders: Table[str, Tensor]) -> "MappingBatch":
         """factors: int64 [N, 4, 7], levels in the order of `Level`; orders: by name, [N, loops]."""
         columns = factors.permute(1, 2, 0).contiguous()
-        return cls(**{level.name.lower(): tuple(columns[level]) for level in Level}, **orders)
+        return cls(**{level.name.lower(): Factors(columns[level]) for level in Level}, **orders)
 
     @classmethod
     def from_mappings(cls, mappings: Sequence[Mapping]) -> "MappingBatch":

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, Nest
-from dna_asic.spec.accelerator import Reduction
 from dna_asic.spec.dims import RELEVANT, Dim, Operand
 from dna_asic.spec.geometry import Geometry, ceil_div, positions
 from dna_asic.spec.instruction import INSTRUCTION_BYTES
@@ -56,10 +55,8 @@ def used_pes(s: Schedule) -> Tensor:
 
 def psum_sets(s: Schedule) -> Tensor:
     """Psum register files in use: PEs, or the roots of the adder trees."""
-    axes = s.chips.reduction_axes if s.chips.reduction is Reduction.TREE else ()
-    rows = 1 if "row" in axes else s.mapping.noc[s.chips.row_dim]
-    cols = 1 if "col" in axes else s.mapping.noc[s.chips.col_dim]
-    return rows * cols * torch.ones_like(s.mapping.rf[0])
+    rows, cols = (s.mapping.noc[s.chips.root_dims[:, n]] for n in (0, 1))
+    return rows * cols
 
 
 def macs(s: Schedule) -> Tensor:
@@ -87,7 +84,7 @@ def rf_writes(s: Schedule) -> dict[Operand, Tensor]:
 
 def drained_words(s: Schedule) -> Tensor:
     """Words of one drain: n_o lanes a beat, one where a single PE lies on the lane axis."""
-    lane = positions(s.chips, s.mapping.noc, O)[0] * torch.ones_like(s.chips.n_o)
+    lane, _ = positions(s.chips, s.mapping.noc, O)
     return s.geometry.fill_beats[O] * torch.where(lane > 1, s.chips.n_o, 1)
 
 

@@ -92,7 +92,7 @@ def schedule_of(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, size
 def core_cycles(s: Schedule) -> Tensor:
     """Cycles of one DRAM tile in the core, start to done."""
     beats, chips = s.geometry.fill_beats, s.chips
-    duration = {W: chips.fill_latency + beats[W], I: chips.fill_latency + beats[I], O: chips.drain_latency + beats[O]}
+    duration = {x: chips.fill_latencies[:, x] + beats[x] for x in (W, I)} | {O: chips.drain_latency + beats[O]}
     compute = s.rf.bounds.prod(dim=1)
     return unshared_cycles(s.gb.bounds.T.contiguous(), compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
 

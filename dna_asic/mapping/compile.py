@@ -32,11 +32,9 @@ def compile_program(accelerator: AcceleratorConfig, quant: QuantSpec, mappings: 
                     assignment: dict[str, int] | None = None) -> Program:
     """Programs, weights and memory map of `quant` on `accelerator`; assignment: chunk of each layer, as in Design.
 
-    Raises InfeasibleDesign for a chunk that is not built, for a missing or illegal mapping, naming the layer, and for
-    a tensor that needs too many copies; SpecError for an assignment that names no chunk for each layer.
+    Raises InfeasibleDesign for a missing or illegal mapping, naming the layer, and for a tensor that needs too many
+    copies; SpecError for an assignment that names no chunk for each layer.
     """
-    for chunk in accelerator.chunks:
-        chunk.require_built()
     places = pipeline(quant.network, assignment or {}, len(accelerator.chunks))
     layers = lay_out(quant.network, accelerator.port_bytes)
     compilers = [_LayerCompiler(layer, accelerator.alone[places.layers[layer.spec.name].chunk],
@@ -198,7 +196,7 @@ class _LayerCompiler:
         chunk, rf, noc, geo = self.chunk, self.mapping.rf, self.mapping.noc, self.geo
         i_pixel, i_row, o_pixel, o_row = self._pitches()
         w_lane, w_other = positions(chunk, noc, W)
-        i_lane, _ = positions(chunk, noc, I, {G, C})
+        i_lane, _ = positions(chunk, noc, I)
         o_lane, o_other = positions(chunk, noc, O)
         fields = {"wf_lane_last": ceil_div(w_lane, chunk.n_w) - 1, "wf_other_last": w_other - 1,
                   "wf_word_last": geo.rf_words[W] - 1, "box_h": geo.rf_box[0], "box_w": geo.rf_box[1],

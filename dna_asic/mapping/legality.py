@@ -1,5 +1,6 @@
 """What `spec.geometry.mapping_faults` refuses, as masks over a batch."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ class Legality:
 def check_batch(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch) -> Legality:
     """Which rows the hardware can run; the same rows for which `check_mapping` raises nothing. Factors at least 1."""
     sizes = geometry(layer, chips, chips.port_bytes, mapping)
-    legal = _covered(layer, mapping) & _spatial(chips, mapping) & (mapping.dram[R] == 1) & (mapping.dram[S] == 1)
+    legal = _covered(layer, mapping) & _spatial(layer, chips, mapping) & (mapping.dram[R] == 1) & (mapping.dram[S] == 1)
     legal &= _fits(chips, sizes) & (sizes.gb_tile[P] % layer.pool_window == 0)
     legal &= (sizes.gb_tile[Q] % layer.pool_window == 0) & _aligned(layer, chips.port_bytes, mapping, sizes.gb_tile)
     whole = (sizes.gb_tile[R] == layer.bound(R)) & (sizes.gb_tile[S] == layer.bound(S))
@@ -36,19 +37,17 @@ def _covered(layer, mapping):
     return torch.stack(covered).all(dim=0)
 
 
-def _spatial(chips, mapping):
-    legal = torch.ones_like(chips.pe_rows, dtype=torch.bool)
-    for d in DIMS:
-        if d not in (chips.row_dim, chips.col_dim):
-            legal &= mapping.noc[d] == 1
-    for d, extent, axis in ((chips.row_dim, chips.pe_rows, "row"), (chips.col_dim, chips.pe_cols, "col")):
-        legal &= mapping.noc[d] <= extent
-        for operand in Operand:
-            if chips.lane_axis(operand) == axis:
-                legal &= (mapping.noc[d] == 1) | (mapping.noc[d] % chips.widths[operand] == 0)
-    if R in (chips.row_dim, chips.col_dim):
-        legal &= (mapping.rf[R] == 1) & (mapping.rf[P] == 1)
-    return legal
+def _spatial(layer, chips, mapping):
+    noc = mapping.noc
+    rows, cols = noc[chips.row_dim], noc[chips.col_dim]
+    legal = (rows <= chips.pe_rows) & (cols <= chips.pe_cols) & (math.prod(noc) == rows * cols)  # all others are 1
+    for operand in Operand:
+        lane = noc[chips.lane_dim(operand)]
+        legal &= (lane == 1) | (lane % chips.widths[operand] == 0)
+    legal &= ~chips.crossed | ((mapping.rf[R] == 1) & (mapping.rf[P] == 1))
+    if not layer.depthwise:
+        legal &= ~chips.wide_group_lanes | (noc[G] == 1)
+    return legal & (~layer.maximum | (noc[R] == 1))
 
 
 def _fits(chips, sizes):

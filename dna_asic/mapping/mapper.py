@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping
-from dna_asic.spec.dims import DIMS, DRAM_DIMS, Dim, Operand
+from dna_asic.spec.dims import DIMS, DRAM_DIMS, Dim
 from dna_asic.spec.geometry import ceil_div, mapping_faults
 from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.spec.pipeline import pipeline
@@ -42,18 +42,19 @@ def _spatial_choices(layer, chunk):
         yield tuple(noc)
 
 
-def lane_step(chunk: ChunkConfig, axis: str) -> int:
-    """Spatial factors above 1 on `axis` are multiples of this: the widest port with lanes along it."""
-    return max([chunk.widths[x] for x in Operand if chunk.lane_axis(x) == axis], default=1)
-
-
 def _widest(layer, chunk, axis):
     """Largest legal factor on an axis that wastes less than one step."""
-    dim, extent = (chunk.row_dim, chunk.pe_rows) if axis == "row" else (chunk.col_dim, chunk.pe_cols)
-    step, bound = lane_step(chunk, axis), layer.bounds[dim]
+    dim, extent = chunk.axes[axis]
+    step, bound = chunk.lane_unit(axis), _spatial_bound(layer, chunk, dim)
     if dim is K and layer.k_segments > 1:
         bound //= layer.k_segments
     return max(1, min(extent // step * step, ceil_div(bound, step) * step)) if bound > 1 else 1
+
+
+def _spatial_bound(layer, chunk, dim):
+    """Bound of a spatial dim, 1 where the layer may not be spread along it."""
+    barred = (dim is R and layer.maximum) or (dim is G and chunk.wide_group_lanes and not layer.depthwise)
+    return 1 if barred else layer.bounds[dim]
 
 
 def _smallest_tile(layer, port):
@@ -99,13 +100,14 @@ def random_mapping(layer: LayerShape, accelerator: AcceleratorConfig, chunk: Chu
 
 def _draw(layer, port, chunk, rng):
     rf, noc, gb, dram = (list(_ONES) for _ in range(4))
-    for axis, dim, extent in (("row", chunk.row_dim, chunk.pe_rows), ("col", chunk.col_dim, chunk.pe_cols)):
-        step = lane_step(chunk, axis)
-        if layer.bounds[dim] > 1 and rng.random() < 0.8:
-            noc[dim] = rng.randrange(step, min(extent, ceil_div(layer.bounds[dim], step) * step) + 1, step)
+    for axis, (dim, extent) in chunk.axes.items():
+        step, bound = chunk.lane_unit(axis), _spatial_bound(layer, chunk, dim)
+        if bound > 1 and rng.random() < 0.8:
+            noc[dim] = rng.randrange(step, min(extent, ceil_div(bound, step) * step) + 1, step)
     for d in DIMS:
         left = ceil_div(layer.bounds[d], noc[d])
-        rf[d] = rng.randint(1, min(left, 4)) if rng.random() < 0.6 else 1
+        single = chunk.crossed and d in (R, P)
+        rf[d] = rng.randint(1, min(left, 4)) if rng.random() < 0.6 and not single else 1
         left = ceil_div(left, rf[d])
         gb[d] = left if d in (R, S) or rng.random() < 0.4 else rng.randint(1, left)
         if d in (P, Q) and layer.pool_window > 1 and rf[d] * noc[d] * gb[d] % layer.pool_window:

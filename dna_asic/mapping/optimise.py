@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, chip_family, evaluate, layer_kind, mapping_at
+from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate, layer_kind, mapping_at
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.mapping.legality import check_batch
 from dna_asic.spec.accelerator import ALL_ORDERS, ORDERS, AcceleratorConfig, LoopOrders, Mapping
-from dna_asic.spec.dims import DIMS, Dim, Operand
+from dna_asic.spec.dims import DIMS, Dim
 from dna_asic.spec.geometry import ceil_div, round_up
 from dna_asic.spec.latency import RUN_CYCLES
 from dna_asic.spec.layer import LayerShape
@@ -202,19 +202,13 @@ def _restrict(layers, chips, genes):
     """Bring genes to what their dim allows: NoC to legal extents, no more than the bound, whole kernels at DRAM."""
     rf, noc, dram, order = (x.clone() for x in genes.unbind(1))
     bounds = torch.stack(layers.bounds, dim=1)
-    spatial = {chips.row_dim: ("row", chips.pe_rows), chips.col_dim: ("col", chips.pe_cols)}
-    for d in DIMS:
-        if d not in spatial:
-            noc[:, d] = 1
-            continue
-        axis, extent = spatial[d]
-        unit = lane_unit(chips, axis)
-        limit = torch.minimum(extent, round_up(layers.bound(d), unit))
-        lanes = torch.minimum(noc[:, d], limit) // unit * unit
-        noc[:, d] = torch.where(layers.bound(d) == 1, 1, lanes.clamp(min=1))
+    noc = noc.minimum(chips.spatial_extents).minimum(round_up(bounds, chips.lane_units))
+    noc = torch.where(bounds == 1, 1, (noc // chips.lane_units * chips.lane_units).clamp(min=1))
+    noc[:, R] = torch.where(layers.maximum, 1, noc[:, R])
+    if not layers.depthwise:
+        noc[:, G] = torch.where(chips.wide_group_lanes, 1, noc[:, G])
     rf = rf.minimum(ceil_div(bounds, noc)).clamp(max=MAX_RF_FACTOR)
-    if R in spatial:
-        rf[:, [P, R]] = 1
+    rf[:, [P, R]] = torch.where(chips.crossed[:, None], 1, rf[:, [P, R]])
     dram = dram.minimum(bounds)
     dram[:, [R, S]] = 1
     if layers.grouped:
@@ -229,15 +223,6 @@ def _restrict(layers, chips, genes):
         for d in (K, C):
             dram[:, d] = torch.where(several, 1, dram[:, d])
     return torch.stack([rf, noc, dram, order], dim=1)
-
-
-def lane_unit(chips: ChipBatch, axis: str) -> Tensor:
-    """[N]: what more than one PE along `axis` must be a multiple of: the widest port whose lanes lie there."""
-    unit = torch.ones_like(chips.pe_rows)
-    for operand in Operand:
-        if chips.lane_axis(operand) == axis:
-            unit = unit.maximum(chips.widths[operand])
-    return unit
 
 
 def _sample(layers, chips, generator):
@@ -343,12 +328,9 @@ def map_layer(layer: LayerShape, accelerator: AcceleratorConfig, technology: Tec
     return Mapper(accelerator, technology, objective, effort, seed).layer(layer)
 
 
-def group_pairs(shapes: Sequence[LayerShape],
-                accelerators: Sequence[AcceleratorConfig]) -> list[tuple[list[int], list[int]]]:
-    """Indices (layers of one kind, chips of one family) whose pairs can be searched in one batch."""
-    kinds, families = {}, {}
+def group_kinds(shapes: Sequence[LayerShape]) -> list[list[int]]:
+    """Indices of layers of one kind, which can be searched in one batch."""
+    kinds = {}
     for i, shape in enumerate(shapes):
         kinds.setdefault(layer_kind(shape), []).append(i)
-    for i, accelerator in enumerate(accelerators):
-        families.setdefault(chip_family(accelerator), []).append(i)
-    return [(layers, chips) for layers in kinds.values() for chips in families.values()]
+    return list(kinds.values())

@@ -7,9 +7,12 @@ from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.spec.dims import DIMS, DRAM_DIMS, REDUCTION, RELEVANT, Dim, Level, Operand
 
 SPATIAL_DIMS = (Dim.G, Dim.K, Dim.C, Dim.P, Dim.Q, Dim.R)
-BUILT_SPATIAL_PAIRS = ((Dim.K, Dim.C), (Dim.P, Dim.Q))  # what rtl_gen generates today
-MODELLED_SPATIAL_PAIRS = (*BUILT_SPATIAL_PAIRS, (Dim.R, Dim.P))  # what the cost model prices
+NO_DIM = Dim.S  # stands for "none" where a spatial dim is asked for: S is never spatial, its NoC factor is 1
 MAX_CHUNKS = 4
+# Dims along which PEs hold words of their own by position; I moves along P, Q and R in windows that overlap.
+POSITIONED = {Operand.W: RELEVANT[Operand.W], Operand.I: frozenset({Dim.G, Dim.C}), Operand.O: RELEVANT[Operand.O]}
+# Dims along which neighbouring PEs may be filled, or drained, in one cycle.
+LANE_DIMS = {**POSITIONED, Operand.O: frozenset({Dim.G, Dim.K})}
 
 
 def loop_order(text: str) -> tuple[Dim, ...]:
@@ -32,7 +35,8 @@ class Reduction(enum.Enum):
 class Delivery(enum.Enum):
     """How a filled word reaches the PEs that share it."""
 
-    MULTICAST = "multicast"
+    MULTICAST = "multicast"  # all in one cycle
+    SYSTOLIC = "systolic"  # from PE to PE, a register each, along every axis but that of its lanes
 
 
 def is_power_of_two(value: int) -> bool:
@@ -75,8 +79,9 @@ class ChunkConfig:
             raise InfeasibleDesign("\n".join(faults))
 
     def _faults(self):
-        if (self.row_dim, self.col_dim) not in MODELLED_SPATIAL_PAIRS:
-            yield self._pair_fault("modelled", MODELLED_SPATIAL_PAIRS)
+        if self.row_dim == self.col_dim or not {self.row_dim, self.col_dim} <= set(SPATIAL_DIMS):
+            yield (f"Chunk: row_dim and col_dim must be two of {_names(SPATIAL_DIMS)}, not {self.row_dim.name} and "
+                   f"{self.col_dim.name}.")
         for name in ("pe_rows", "pe_cols"):
             if not 1 <= getattr(self, name) <= 64:
                 yield f"Chunk: {name} must be in 1..64, not {getattr(self, name)}."
@@ -98,15 +103,6 @@ class ChunkConfig:
         if self.reduction is Reduction.DRAIN and not self.reduction_axes:
             yield "Chunk: reduction 'drain' needs a spatial reduction dim; use 'tree'."
 
-    def _pair_fault(self, verb, pairs):
-        return (f"Chunk: spatial pair ({self.row_dim.name},{self.col_dim.name}) is not {verb}; use one of "
-                + ", ".join(f"({a.name},{b.name})" for a, b in pairs) + ".")
-
-    def require_built(self) -> None:
-        """Raise InfeasibleDesign for a chunk that is modelled but not generated."""
-        if (self.row_dim, self.col_dim) not in BUILT_SPATIAL_PAIRS:
-            raise InfeasibleDesign(self._pair_fault("built", BUILT_SPATIAL_PAIRS))
-
     @property
     def pes(self) -> int:
         """Processing elements."""
@@ -123,9 +119,34 @@ class ChunkConfig:
         return max(self.n_o, self.n_pp)
 
     @property
+    def axes(self) -> dict[str, tuple[Dim, int]]:
+        """Dim and PEs of the axes "row" and "col"."""
+        return {"row": (self.row_dim, self.pe_rows), "col": (self.col_dim, self.pe_cols)}
+
+    @property
     def reduction_axes(self) -> tuple[str, ...]:
         """Those of "row" and "col" that carry a reduction dim."""
-        return tuple(a for a, d in (("row", self.row_dim), ("col", self.col_dim)) if d in REDUCTION)
+        return tuple(axis for axis, (dim, _) in self.axes.items() if dim in REDUCTION)
+
+    @property
+    def tree_axes(self) -> tuple[str, ...]:
+        """Axes that adder trees collapse."""
+        return self.reduction_axes if self.reduction is Reduction.TREE else ()
+
+    @property
+    def root_dims(self) -> tuple[Dim, Dim]:
+        """Dims along which psum sets lie, rows and columns; NO_DIM where a tree leaves one root."""
+        return tuple(NO_DIM if axis in self.tree_axes else dim for axis, (dim, _) in self.axes.items())
+
+    @property
+    def crossed(self) -> bool:
+        """Both axes move the height of a PE's input window (R and P): a PE then captures one row."""
+        return {self.row_dim, self.col_dim} == {Dim.R, Dim.P}
+
+    @property
+    def wide_group_lanes(self) -> bool:
+        """Several lanes of I or O lie along G: groups of one channel only are neighbours in the buffers."""
+        return any(self.lane_dim(x) is Dim.G and self.widths[x] > 1 for x in (Operand.I, Operand.O))
 
     def lane_axis(self, operand: Operand) -> str | None:
         """The axis ("row" or "col") along which neighbouring lanes of a fill or drain lie, or None.
@@ -133,14 +154,29 @@ class ChunkConfig:
         W: the column axis if its dim is relevant, else the row axis. I and O: only an axis that carries a
         channel dim (consecutive channels are consecutive words in the buffers).
         """
-        eligible = {Operand.W: RELEVANT[Operand.W], Operand.I: {Dim.G, Dim.C}, Operand.O: {Dim.G, Dim.K}}[operand]
-        if self.col_dim in eligible:
+        if self.col_dim in LANE_DIMS[operand]:
             return "col"
-        return "row" if self.row_dim in eligible else None
+        return "row" if self.row_dim in LANE_DIMS[operand] else None
 
     def lane_extent(self, operand: Operand) -> int:
         """PEs along the lane axis, 1 without one."""
         return {"row": self.pe_rows, "col": self.pe_cols, None: 1}[self.lane_axis(operand)]
+
+    def lane_dim(self, operand: Operand) -> Dim:
+        """Dim of the lane axis (the columns without one) if its PEs hold words of their own by position, or NO_DIM."""
+        return self._positioned(operand, self.lane_axis(operand) or "col")
+
+    def other_dim(self, operand: Operand) -> Dim:
+        """The same of the other axis."""
+        return self._positioned(operand, "col" if self.lane_axis(operand) == "row" else "row")
+
+    def _positioned(self, operand, axis):
+        dim = self.axes[axis][0]
+        return dim if dim in POSITIONED[operand] else NO_DIM
+
+    def lane_unit(self, axis: str) -> int:
+        """Spatial factors above 1 on `axis` are multiples of this: the widest port with lanes along it."""
+        return max([self.widths[x] for x in Operand if self.lane_axis(x) == axis], default=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Read by the cost model, the compiler, the functional simulator and the RTL sizing alike, so that they cannot
 drift. Factors may be Python integers or integer torch tensors of one shape; only + - * // are used on them.
-`chunk` may be a ChunkConfig or any object with its field names (a batch of chunks as tensors).
+`chunk` may be a ChunkConfig or any object with its field names (a batch of chunks as tensors; NoC factors are then
+indexed by a tensor of dims).
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping
-from dna_asic.spec.dims import DIMS, RELEVANT, Operand
+from dna_asic.spec.dims import DIMS, Operand
 from dna_asic.spec.layer import LayerOp, LayerShape
 from dna_asic.spec.quant import PARAM_BYTES
 
@@ -57,12 +58,9 @@ class Geometry:
     store_cycles: Any
 
 
-def positions(chunk, noc, operand: Operand, relevant=None):
-    """(lane-axis factor, other-axis factor) of PEs holding distinct words of a position-mapped operand."""
-    relevant = RELEVANT[operand] if relevant is None else relevant
-    row = noc[chunk.row_dim] if chunk.row_dim in relevant else 1
-    col = noc[chunk.col_dim] if chunk.col_dim in relevant else 1
-    return (row, col) if chunk.lane_axis(operand) == "row" else (col, row)
+def positions(chunk, noc, operand: Operand):
+    """(lane-axis factor, other-axis factor) of PEs holding distinct words of an operand by position."""
+    return noc[chunk.lane_dim(operand)], noc[chunk.other_dim(operand)]
 
 
 def geometry(layer: LayerShape, chunk, port_bytes, mapping) -> Geometry:
@@ -79,7 +77,7 @@ def geometry(layer: LayerShape, chunk, port_bytes, mapping) -> Geometry:
         Operand.O: rf[G] * rf[K] * rf[P] * rf[Q],
     }
     w_lane, w_other = positions(chunk, noc, Operand.W)
-    i_lane, i_other = positions(chunk, noc, Operand.I, {G, C})  # P, Q, R capture by window, not by position
+    i_lane, i_other = positions(chunk, noc, Operand.I)
     o_lane, o_other = positions(chunk, noc, Operand.O)
     fill_beats = {
         Operand.W: rf_words[Operand.W] * ceil_div(w_lane, chunk.n_w) * w_other,
@@ -123,10 +121,15 @@ def mapping_faults(layer: LayerShape, accelerator: AcceleratorConfig, chunk: Chu
             yield f"Tiling covers {covered} of {d.name}={layer.bounds[d]}; raise a factor of {d.name}."
         if mapping.noc[d] > 1 and d not in (chunk.row_dim, chunk.col_dim):
             yield f"NoC factor of {d.name} must be 1: rows carry {chunk.row_dim.name}, columns {chunk.col_dim.name}."
-    if R in (chunk.row_dim, chunk.col_dim) and (mapping.rf[R] > 1 or mapping.rf[P] > 1):
-        yield (f"RF factors of R and P must be 1 where R is spatial, not {mapping.rf[R]} and {mapping.rf[P]}: a PE "
+    if chunk.crossed and (mapping.rf[R] > 1 or mapping.rf[P] > 1):
+        yield (f"RF factors of R and P must be 1 where both are spatial, not {mapping.rf[R]} and {mapping.rf[P]}: a PE "
                f"captures one row.")
-    for d, extent, axis in ((chunk.row_dim, chunk.pe_rows, "row"), (chunk.col_dim, chunk.pe_cols, "col")):
+    if chunk.wide_group_lanes and mapping.noc[G] > 1 and not layer.depthwise:
+        yield (f"NoC factor of G must be 1, not {mapping.noc[G]}, where several lanes lie along G: groups of more than "
+               f"one channel are not neighbours in the buffers.")
+    if layer.maximum and mapping.noc[R] > 1:
+        yield f"NoC factor of R must be 1 in a maximum, not {mapping.noc[R]}: psums of PEs are added."
+    for axis, (d, extent) in chunk.axes.items():
         if mapping.noc[d] > extent:
             yield f"NoC factor {mapping.noc[d]} of {d.name} exceeds {extent} PE {axis}s."
         for operand in Operand:

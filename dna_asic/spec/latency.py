@@ -4,7 +4,10 @@ A duration a_X of a fill or drain runs from the flip that starts it to the first
 its port group may happen. Each constant is proven by a test that counts cycles in simulation.
 """
 
-from dna_asic.spec.accelerator import ChunkConfig, Reduction
+import math
+
+from dna_asic.spec.accelerator import ChunkConfig, Delivery, Reduction
+from dna_asic.spec.dims import Operand
 
 FILL_CYCLES = 2  # buffer read, delivery register (the register-file write is the beat itself)
 PE_CYCLES = 3  # operand, product and accumulator registers: a psum is final this long after its last MAC issues
@@ -29,19 +32,26 @@ def tree_depth(width: int) -> int:
 
 def reduction_extent(chunk: ChunkConfig) -> int:
     """PEs joined into one psum."""
-    extent = 1
-    for axis in chunk.reduction_axes:
-        extent *= chunk.pe_rows if axis == "row" else chunk.pe_cols
-    return extent
+    return math.prod(chunk.axes[axis][1] for axis in chunk.reduction_axes)
 
 
-def fill_latency(chunk: ChunkConfig) -> int:
-    """Cycles of a W or I fill beyond its beats."""
-    return FILL_CYCLES
+def hop_axes(chunk: ChunkConfig, operand: Operand) -> tuple[str, ...]:
+    """Axes along which words of W or I hop from PE to PE; along their lane axis they are wired to each lane's PEs."""
+    if chunk.delivery is Delivery.MULTICAST:
+        return ()
+    return tuple(axis for axis in chunk.axes if axis != chunk.lane_axis(operand))
+
+
+def fill_latency(chunk: ChunkConfig, operand: Operand) -> int:
+    """Cycles of a W or I fill beyond its beats: as many more as hops to the farthest PE."""
+    return FILL_CYCLES + sum(chunk.axes[axis][1] - 1 for axis in hop_axes(chunk, operand))
 
 
 def drain_latency(chunk: ChunkConfig) -> int:
-    """Cycles of an O drain beyond its beats: the pipeline runs empty, then the tree or chain, then the buffer."""
-    extent = reduction_extent(chunk)
-    depth = tree_depth(extent) if chunk.reduction is Reduction.TREE else extent - 1
-    return PE_CYCLES + depth + DRAIN_CYCLES
+    """Cycles of an O drain beyond its beats: the pipeline runs empty, then the tree or chain, then the buffer.
+
+    Where both axes reduce, psums are joined along the columns of each row, then over the rows.
+    """
+    extents = [chunk.axes[axis][1] for axis in chunk.reduction_axes]
+    stages = sum(tree_depth(n) if chunk.reduction is Reduction.TREE else n - 1 for n in extents)
+    return PE_CYCLES + stages + DRAIN_CYCLES

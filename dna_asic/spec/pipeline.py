@@ -11,7 +11,7 @@ the maker of what it reads, and past the last reader of the copy that it overwri
 why no two chunks can wait for each other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dna_asic.errors import InfeasibleDesign, SpecError
@@ -89,6 +89,15 @@ def pipeline(network: NetworkSpec, assignment: Mapping[str, int], chunks: int) -
         places[name] = Place(name=name, chunk=on[name], position=position[name], stage=stages[name],
                              waits=_waits(full + free, on, position, on[name]), copies=copies[name])
     return Pipeline(layers=places, programs=tuple(tuple(places[n] for n in program) for program in programs))
+
+
+def passes(program: Sequence[Place], images: int) -> Iterator[tuple[Place, int]]:
+    """(place, image) in the order in which a chunk runs them for images 0 .. `images` - 1."""
+    last = program[-1].stage + images if program else 0
+    for iteration in range(last):
+        for place in program:
+            if 0 <= iteration - place.stage < images:
+                yield place, iteration - place.stage
 
 
 def _reads(layer: LayerSpec) -> list[str]:

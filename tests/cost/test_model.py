@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from chips import KINDS, kind_chip
 
 from dna_asic.cost import (
     ChipBatch,
@@ -43,22 +44,14 @@ def accelerator(port=8, **changes):
                              memory_latency_cycles=20, clk_period_ns=1.0)
 
 
-BUILT = (((K, C), "tree"), ((K, C), "drain"), ((P, Q), "tree"))
-ROW_STATIONARY = (((R, P), "tree"), ((R, P), "drain"))
-
-
-def random_point(rng, kinds=BUILT):
-    """A legal (layer, accelerator, mapping) of any of the kinds."""
+def random_point(rng, kind=None):
+    """A legal (layer, accelerator, mapping), on a chip of the kind given or any."""
     while True:
-        pair, reduction = rng.choice(kinds)
-        wide = pair == (K, C)
-        chip = accelerator(
-            port=rng.choice((8, 16)), row_dim=pair[0], col_dim=pair[1], reduction=Reduction(reduction),
-            n_w=rng.choice((1, 2, 4)) if wide else 1, n_i=rng.choice((1, 2, 4)) if wide else 1,
-            n_o=rng.choice((1, 2, 4)) if wide else 1, n_pp=rng.choice((1, 2, 8)), rf_i_words=25)
+        chip = kind_chip(kind or rng.choice(list(KINDS)), rng)
+        pair = (chip.chunks[0].row_dim, chip.chunks[0].col_dim)
         mapping = Mapping(
             rf=tuple(rng.choice((1, 1, 2, 3)) for _ in DIMS),
-            noc=tuple(rng.choice((1, 2, 4)) if d in pair else 1 for d in DIMS),
+            noc=tuple(rng.choice((1, 2, 3, 4)) if d in pair else 1 for d in DIMS),
             gb=tuple(rng.choice((1, 1, 2, 3)) for _ in DIMS),
             dram=tuple(rng.choice((1, 1, 2, 3)) if d not in (R, S) else 1 for d in DIMS), **random_orders(rng))
         bounds = [a * b * c * d - (rng.random() < 0.3) for a, b, c, d in zip(
@@ -79,7 +72,7 @@ def random_point(rng, kinds=BUILT):
 
 
 POINTS = [random_point(random.Random(seed)) for seed in range(120)]
-ROW_POINTS = [random_point(random.Random(seed), ROW_STATIONARY) for seed in range(20)]
+KIND_POINTS = [random_point(random.Random(kind), kind) for kind in KINDS]
 
 
 def cost(layer, chip, mapping, technology=None):
@@ -98,10 +91,8 @@ def oracle_cycles(layer, chip, mapping):
     chunk, geo = chip.chunks[0], check_mapping(layer, chip, chip.chunks[0], mapping)
     def port(x, duration, order, drain=False):
         return Port(duration, tuple(d in RELEVANT[x] for d in order), drain)
-    fill, drain = latency.fill_latency(chunk), latency.drain_latency(chunk)
-    inner = [[port(W, fill + geo.fill_beats[W], mapping.gb_order)],
-             [port(I, fill + geo.fill_beats[I], mapping.gb_order)],
-             [port(O, drain + geo.fill_beats[O], mapping.gb_order, True)]]
+    inner = [*([port(x, latency.fill_latency(chunk, x) + geo.fill_beats[x], mapping.gb_order)] for x in (W, I)),
+             [port(O, latency.drain_latency(chunk) + geo.fill_beats[O], mapping.gb_order, True)]]
     job = latency.DMA_JOB_CYCLES + chip.memory_latency_cycles
     store = latency.STORE_CYCLES + geo.store_cycles + latency.WRITE_RESPONSE_CYCLES + layer.has_residual * job
     read = [port(x, job + geo.dma_beats[x], mapping.dram_order) for x in (I, W)]
@@ -117,9 +108,8 @@ def oracle_cycles(layer, chip, mapping):
 
 
 def test_cycles_equal_the_cycle_stepped_machine():
-    small = [p for p in POINTS if cost(*p).cycles < 40_000][:25] + [
-        p for p in ROW_POINTS if cost(*p).cycles < 40_000][:8]
-    assert len(small) == 33
+    small = [p for p in KIND_POINTS if cost(*p).cycles < 20_000]
+    assert len(small) > len(KINDS) // 2
     for point in small:
         assert int(cost(*point).cycles) == oracle_cycles(*point), point
 
@@ -158,7 +148,7 @@ def walked_counts(layer, chip, mapping):
 
 
 def test_counts_equal_a_walk_over_all_tiles():
-    for point in POINTS[:80] + ROW_POINTS:
+    for point in KIND_POINTS:
         s, got, want = schedule(*point), cost(*point).counts, walked_counts(*point)
         drain = int(got.noc[O]) // want["o"]
         assert int(got.dram_reads[W]) == want["w"] + INSTRUCTION_BYTES
@@ -177,9 +167,8 @@ def test_overlap_equals_counting():
 
 
 def test_batch_equals_single_rows():
-    family = [p for p in POINTS if p[1].chunks[0].row_dim is K and p[1].chunks[0].reduction is Reduction.TREE][:20]
-    layer = dataclasses.replace(family[0][0], g=1, k=24, c=16, p=12, q=12, r=3, s=3, h=14, w=14, pad=0, stride=1)
-    chips, maps = [p[1] for p in family], [p[2] for p in family]
+    layer = dataclasses.replace(POINTS[0][0], g=1, k=24, c=16, p=12, q=12, r=3, s=3, h=14, w=14, pad=0, stride=1)
+    chips, maps = [p[1] for p in KIND_POINTS], [p[2] for p in KIND_POINTS]
     prices = Prices.of(chips, load_technology("asic-28nm"))
     batch = evaluate(LayerBatch.from_shapes([layer]), ChipBatch.from_configs(chips), MappingBatch.from_mappings(maps),
                      prices)
@@ -268,11 +257,6 @@ def test_evaluate_design_wrong_mappings():
     layer, chip, _ = POINTS[0]
     with pytest.raises(SpecError, match="no mapping for layer a"):
         evaluate_design([("a", layer)], chip, {}, load_technology("asic-28nm"))
-
-
-def test_chip_batch_wrong_mixed_families():
-    with pytest.raises(SpecError, match="one spatial pair"):
-        ChipBatch.from_configs([accelerator(), accelerator(reduction=Reduction.DRAIN)])
 
 
 def test_area_lies_where_silicon_does():

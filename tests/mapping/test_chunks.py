@@ -1,13 +1,11 @@
 """Programs of several chunks: every layer of every image, in any order that the waits allow, against the reference."""
 
-import dataclasses
 import random
 
 import numpy as np
 import pytest
 from chips import draw_design, make_chips
 
-from dna_asic.errors import InfeasibleDesign
 from dna_asic.golden import run_golden
 from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.simulate import Memory, run_memory, simulate
@@ -82,10 +80,3 @@ def test_simulate_without_waits_is_wrong():
     at = program.output.at(2)
     got = program.output.unpack(memory.regions[program.output.base_select][at:at + program.output.size_bytes].tobytes())
     assert (got != expected.reshape(got.shape)).any()
-
-
-def test_compile_wrong_pair_of_one_chunk_not_built():
-    chip = make_chips("kc-tree-4x4", "pq-4x4")
-    other = dataclasses.replace(chip.chunks[1], row_dim=chip.chunks[1].row_dim.R, col_dim=chip.chunks[1].col_dim.P)
-    with pytest.raises(InfeasibleDesign, match="is not built"):
-        compile_program(dataclasses.replace(chip, chunks=(chip.chunks[0], other)), four_layers(), {})

@@ -2,7 +2,6 @@
 
 import dataclasses
 import random
-import re
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_mapping, trivial_mapping
 from dna_asic.mapping.simulate import Memory, run_memory, simulate
-from dna_asic.spec.dims import Dim
 from dna_asic.spec.geometry import mapping_faults
 from dna_asic.spec.instruction import BASE_PROGRAM, INSTRUCTION_BYTES, Instruction
 from sim.all_kinds import all_kinds
@@ -107,12 +105,6 @@ def test_compile_wrong_illegal_mapping(four):
     mappings["conv"] = dataclasses.replace(mappings["conv"], dram=(1, 1, 1, 1, 1, 2, 1))
     with pytest.raises(InfeasibleDesign, match="Layer 'conv': DRAM factors of R and S must be 1"):
         compile_program(four[0], four[1], mappings)
-
-
-def test_compile_wrong_pair_not_built(four):
-    chunk = dataclasses.replace(four[0].chunks[0], row_dim=Dim.R, col_dim=Dim.P, n_w=1, n_i=1, n_o=1)
-    with pytest.raises(InfeasibleDesign, match=re.escape("(R,P) is not built; use one of (K,C), (P,Q).")):
-        compile_program(dataclasses.replace(four[0], chunks=(chunk,)), four[1], {})
 
 
 def test_simulate_wrong_opcode(four):

@@ -74,7 +74,7 @@ def noc_fields(layer, chunk, port_bytes, mapping, geo):
     rf, noc = mapping.rf, mapping.noc
     i_pixel, i_row, o_pixel, o_row = pitches(port_bytes, geo)
     w_lane, w_other = positions(chunk, noc, W)
-    i_lane, _ = positions(chunk, noc, I, {G, C})
+    i_lane, _ = positions(chunk, noc, I)
     o_lane, o_other = positions(chunk, noc, O)
     fields = {"wf_lane_last": ceil_div(w_lane, chunk.n_w) - 1, "wf_other_last": w_other - 1,
               "wf_word_last": geo.rf_words[W] - 1, "box_h": geo.rf_box[0], "box_w": geo.rf_box[1],
@@ -155,7 +155,7 @@ def convolve(layer, geo, weights, inputs):
 
 def core_cycles(chunk, mapping, geo) -> int:
     """Cycles from start to done: DESIGN 5, closed form of unshared ports."""
-    latency = {W: fill_latency(chunk), I: fill_latency(chunk), O: drain_latency(chunk)}
+    latency = {W: fill_latency(chunk, W), I: fill_latency(chunk, I), O: drain_latency(chunk)}
     a = {x: latency[x] + geo.fill_beats[x] for x in Operand}
     order = [d for d in mapping.gb_order if mapping.gb[d] > 1]
     j = {x: next((i for i, d in enumerate(order) if d in RELEVANT[x]), None) for x in Operand}

@@ -204,7 +204,7 @@ def test_core_has_no_bubble_when_fills_hide():
     mapping = Mapping(rf=(1, 1, 2, 3, 3, 3, 3), noc=(1, 2, 2, 1, 1, 1, 1), gb=(1, 2, 2, 2, 1, 1, 1), dram=(1,) * 7,
                       gb_order=(C, K, Q, P, R, S, G))
     geo = check_mapping(layer, config, chunk, mapping)
-    fills = fill_latency(chunk) + max(geo.fill_beats[Operand.W], geo.fill_beats[Operand.I])
+    fills = fill_latency(chunk, Operand.W) + max(geo.fill_beats[Operand.W], geo.fill_beats[Operand.I])
     drain = drain_latency(chunk) + geo.fill_beats[Operand.O]
     assert core_cycles(chunk, mapping, geo) == fills + 8 * 162 + drain + CORE_CYCLES
     simulate_core(config, lambda core: check_tile(core, rng, SimpleNamespace(layer=layer, mapping=mapping, geo=geo)))
