@@ -9,7 +9,7 @@ from dna_asic.mapping.layout import lay_out
 from dna_asic.spec.layer import MAX_KERNEL, Activation, LayerOp, LayerShape, LayerSpec, NetworkSpec, PoolOp, PoolSpec
 
 STRIDES = (1, 2, 3, 4)
-MAX_MACS = 40_000
+MAX_MACS = 20_000
 TRIES = 60
 
 

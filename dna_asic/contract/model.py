@@ -1,5 +1,6 @@
 """What the batched cost model says of points: the function that the search calls."""
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -26,12 +27,18 @@ def evaluate_rows(rows: Sequence[Row]) -> list[tuple[int, dict[str, int]]]:
     for members in by_kind.values():
         shapes, chips, mappings = zip(*(rows[n] for n in members), strict=True)
         cost = evaluate(LayerBatch.from_shapes(shapes), ChipBatch.from_configs(chips),
-                        MappingBatch.from_mappings(mappings), Prices.of(chips, load_technology("asic-28nm")))
+                        MappingBatch.from_mappings(mappings), Prices.of(chips, _technology()))
         ports = torch.tensor([c.port_bytes for c in chips])
         counters = {name: values.tolist() for name, values in _counters(cost, ports).items()}
         for row, n in enumerate(members):
             results[n] = int(cost.cycles[row]), {name: values[row] for name, values in counters.items()}
     return [results[n] for n in range(len(rows))]
+
+
+@functools.cache
+def _technology():
+    """Prices do not matter here."""
+    return load_technology("asic-28nm")
 
 
 def predict_cycles(rows: Sequence[Row]) -> list[int]:
