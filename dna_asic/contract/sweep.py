@@ -132,8 +132,8 @@ def _report(planner, args, verdicts: Sequence[Verdict], record: Record) -> None:
     print(summary_line(verdicts), flush=True)
     if wrong:
         chip = record.folder / wrong.design.rpartition("-")[0]
-        raise VerificationError(f"Design '{wrong.design}', layer '{wrong.layer}': {wrong.text()}. Again with its steps: "
-                                f"{hand.command(chip, wrong.design, wrong.layer)}")
+        raise VerificationError(f"Design '{wrong.design}', layer '{wrong.layer}': {wrong.text()}. Again with its "
+                                f"steps: {hand.command(chip, wrong.design, wrong.layer)}")
     whole = args.points >= FULL_POINTS and args.designs >= FULL_DESIGNS and args.space == "full" and not args.pins
     if missing and whole:
         raise VerificationError(f"Coverage: {len(missing)} values or pairs were not met; see above, and run more "
