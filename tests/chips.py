@@ -37,7 +37,7 @@ def kind_chip(name: str, rng: random.Random | None = None) -> AcceleratorConfig:
     narrow = ChunkConfig(
         pe_rows=rows, pe_cols=cols, row_dim=row_dim, col_dim=col_dim, reduction=reduction, delivery=delivery,
         n_w=1, n_i=1, n_o=1, n_pp=rng.choice((1, 2, 8)), rf_w_words=rng.choice((4, 9)), rf_i_words=rng.choice((12, 25)),
-        rf_o_words=rng.choice((1, 4, 8)), gb_w_bytes=16384, gb_i_bytes=8192, gb_o_bytes=8192)
+        rf_o_words=rng.choice((1, 4, 8)), gb_w_bytes=32768, gb_i_bytes=8192, gb_o_bytes=8192)
     widths = {f"n_{x.name.lower()}": rng.choice([n for n in (1, 2, 4) if narrow.lane_extent(x) % n == 0])
               for x in Operand}
     return AcceleratorConfig(name=name, chunks=(dataclasses.replace(narrow, **widths),), port_bytes=port,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, Nest
+from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
 from dna_asic.cost.counts import Schedule, count
 from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, area_um2, event_energies_pj, idle_pj_per_cycle
+from dna_asic.cost.nest import Nest
 from dna_asic.cost.schedule import Schedule as Times
 from dna_asic.cost.schedule import period_cycles, schedule
 from dna_asic.errors import SpecError
@@ -77,7 +78,7 @@ def evaluate(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, prices:
     """
     schedule = schedule_of(layer, chips, mapping, sizes)
     cycles, counts = layer_cycles(schedule), count(schedule)
-    dynamic = (torch.stack(event_counts(counts, cycles), dim=1).double() * prices.event_pj).sum(dim=1)
+    dynamic = (torch.stack(event_counts(counts, cycles)) * prices.event_pj.T).sum(dim=0)
     return CostBatch(cycles=cycles, counts=counts, energy_pj=dynamic + cycles * prices.idle_pj)
 
 
@@ -93,8 +94,7 @@ def core_cycles(s: Schedule) -> Tensor:
     """Cycles of one DRAM tile in the core, start to done."""
     beats, chips = s.geometry.fill_beats, s.chips
     duration = {x: chips.fill_latencies[:, x] + beats[x] for x in (W, I)} | {O: chips.drain_latency + beats[O]}
-    compute = s.rf.bounds.prod(dim=1)
-    return unshared_cycles(s.gb.bounds.T.contiguous(), compute, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
+    return unshared_cycles(s.gb.bounds, s.rf.steps, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
 
 
 def read_job_cycles(chips: ChipBatch | AcceleratorConfig, beats: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def layer_cycles(s: Schedule) -> Tensor:
     if s.layer.has_residual.any():
         read.insert(0, Member(low[O], residual_job_cycles(s), drain=True, present=s.layer.has_residual))
     write = (Member(low[O], store_job_cycles(s), drain=True),)
-    tiles = shared_cycles(s.dram.bounds.T.contiguous(), core_cycles(s), (tuple(read), write))
+    tiles = shared_cycles(s.dram.bounds, core_cycles(s), (tuple(read), write))
     return LAYER_CYCLES + fetch_cycles(s.chips) + INSTRUCTION_CYCLES + tiles
 
 

@@ -9,17 +9,17 @@ tiling is checked before it is priced. Everything follows from the generator.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from collections.abc import Mapping as Table
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate, layer_kind, mapping_at
+from dna_asic.cost.nest import OrderBatch
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.mapping.legality import check_batch
 from dna_asic.spec.accelerator import ALL_ORDERS, ORDERS, AcceleratorConfig, LoopOrders, Mapping
-from dna_asic.spec.dims import DIMS, Dim
+from dna_asic.spec.dims import DIMS
 from dna_asic.spec.geometry import ceil_div, round_up
 from dna_asic.spec.latency import RUN_CYCLES
 from dna_asic.spec.layer import LayerShape
@@ -67,7 +67,7 @@ class Tilings:
 def search_tilings(layers: LayerBatch, chips: ChipBatch, prices: Prices, score: Score, generator: torch.Generator,
                    effort: Effort = QUICK, start: Tensor | None = None, orders: LoopOrders = ALL_ORDERS) -> Tilings:
     """Search for the M pairs (row i of layers, chips, prices); `start`: genes [M, n, GENES, 7] to begin with."""
-    pool, priced, tables = _Pool.empty(len(layers), effort.keep), 0, order_tables(orders)
+    pool, priced = _Pool.empty(len(layers), effort.keep), 0
     for n in range(effort.rounds):
         genes = _first(layers, chips, effort, generator, start) if n == 0 else _next(
             layers, chips, pool, effort, generator)
@@ -75,10 +75,10 @@ def search_tilings(layers: LayerBatch, chips: ChipBatch, prices: Prices, score: 
         flat = genes.flatten(0, 1)
         rows = (layers.take(pair), chips.take(pair))
         factors = complete(*rows, flat)
-        every = MappingBatch.from_tensor(factors, orders_of(flat, tables))
+        every = MappingBatch.from_tensor(factors, orders_of(flat, orders))
         legal = check_batch(*rows, every).legal.nonzero().squeeze(1)
         who = pair[legal]
-        mapping = MappingBatch.from_tensor(factors[legal], orders_of(flat[legal], tables))
+        mapping = MappingBatch.from_tensor(factors[legal], orders_of(flat[legal], orders))
         cost = evaluate(rows[0].take(legal), rows[1].take(legal), mapping, prices.take(who))
         priced += len(legal)
         value = torch.full((3, len(flat)), torch.inf, dtype=torch.float64)
@@ -90,14 +90,10 @@ def search_tilings(layers: LayerBatch, chips: ChipBatch, prices: Prices, score: 
                    evaluations=priced)
 
 
-def order_tables(orders: LoopOrders) -> dict[str, Tensor]:
-    """Options of each level as int64 [options, loops]."""
-    return {name: torch.tensor(getattr(orders, name)) for name in ORDERS}
-
-
-def orders_of(genes: Tensor, tables: Table[str, Tensor]) -> dict[str, Tensor]:
-    """[N, loops] per level: the loop orders of genes [N, GENES, 7]."""
-    return {name: table[genes[:, 3, i] % len(table)] for i, (name, table) in enumerate(tables.items())}
+def orders_of(genes: Tensor, orders: LoopOrders) -> dict[str, OrderBatch]:
+    """Per level the loop orders of genes [N, GENES, 7]."""
+    options = {name: getattr(orders, name) for name in ORDERS}
+    return {name: OrderBatch(table, genes[:, 3, i] % len(table)) for i, (name, table) in enumerate(options.items())}
 
 
 @dataclass(frozen=True)
@@ -298,8 +294,8 @@ class Mapper:
             energy_pj=tuple(float(t.energy_pj) for t in best), evaluations=self.evaluations - before)
 
     def _mapping(self, tilings: Tilings) -> Mapping:
-        orders = orders_of(tilings.genes[:1], order_tables(self.orders))
-        return mapping_at(tilings.factors, {name: tuple(map(Dim, row[0].tolist())) for name, row in orders.items()})
+        orders = orders_of(tilings.genes[:1], self.orders)
+        return mapping_at(tilings.factors, {name: batch.options[int(batch.choice)] for name, batch in orders.items()})
 
     def _tilings(self, shapes):
         fresh = sorted(set(shapes) - set(self._kept), key=repr)

@@ -18,7 +18,6 @@ from dna_asic.mapping.optimise import (
     _smallest,
     complete,
     map_layer,
-    order_tables,
     orders_of,
 )
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping, Reduction
@@ -27,7 +26,7 @@ from dna_asic.spec.geometry import check_mapping, mapping_faults
 from dna_asic.spec.layer import LayerOp, LayerShape
 from dna_asic.technology import load_technology
 
-ORDERS = orders_of(torch.ones((1, GENES, 7), dtype=torch.int64), order_tables(LoopOrders()))
+ORDERS = orders_of(torch.ones((1, GENES, 7), dtype=torch.int64), LoopOrders())
 TECHNOLOGY = load_technology("asic-28nm")
 LAYERS = (
     LayerShape(k=24, c=16, p=8, q=8, r=3, s=3, pad=1, h=8, w=8),

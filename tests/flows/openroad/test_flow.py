@@ -9,7 +9,7 @@ from dna_asic.spec.record import to_plain
 from flows.openroad import steps
 from flows.openroad.activity import Activity
 from flows.openroad.checkers import check_all_mapped
-from flows.openroad.flow import ASSUMED_ACTIVITY, run_flow, top_module
+from flows.openroad.flow import ASSUMED_ACTIVITY, _area_by_block, _by_block, run_flow, top_module
 from flows.openroad.macros import Macro, liberty_stub, macro_shapes
 from flows.openroad.platforms import find_library
 from flows.openroad.synthesis import area_metrics, plain_netlist
@@ -141,3 +141,15 @@ def test_macro_shapes_and_stub():
         ("sram_16x8", 16, 8), ("sram_4x8", 4, 8)]
     stub = liberty_stub(macro_of(48, 8), 1.1, 0.05)
     assert "bit_width : 6" in stub and "area : 1000.0" in stub and stub.count("{") == stub.count("}")
+
+
+def test_blocks_are_children_of_the_top_and_of_its_chunks(tmp_path):
+    netlist = tmp_path / "netlist.v"
+    netlist.write_text("module chip (clk);\n  \\chip.chunk_0  chunk_0 (\n  );\n  registers registers (\n  );\n"
+                       "  AND2 g (\n  );\nendmodule\nmodule \\chip.chunk_0 (clk);\n  core core (\n  );\nendmodule\n")
+    modules = {"chip": (111, 1), "chip.chunk_0": (100, 30), "registers": (10, 10), "core": (70, 70)}
+    area = _area_by_block(netlist, {"modules": {name: {"area_um2": total, "own_area_um2": own}
+                                                for name, (total, own) in modules.items()}}, "chip", 2.0)
+    assert area == {"top": 2.0, "chunk_0": 60.0, "chunk_0/core": 140.0, "registers": 20.0}
+    assert _by_block({"": 1.0, "chunk_0": 2.0, "chunk_0/core": 3.0, "chunk_0/core/array": 4.0, "pe_0/x": 5.0}) == {
+        "chunk_0": 2.0, "chunk_0/core": 7.0, "pe_0": 5.0, "top": 1.0}
