@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dna_asic.contract.model import design_ends, design_rows, evaluate_rows
+from dna_asic.contract.model import design_times, design_rows, evaluate_rows
 from dna_asic.golden import run_golden
 from dna_asic.mapping.compile import compile_program
 from dna_asic.spec.design import Design
@@ -16,6 +16,7 @@ from sim.integers import random_images, random_quant
 
 HANG_FACTOR = 20  # a run that takes so many times the model's cycles is given up
 SPARE_CYCLES = 100_000
+_FETCHES = "dram_p_beats"  # also of instructions that no layer runs by: compared per chunk, told with its last layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,8 @@ def judge(design: Design, bench: Bench, seed: int) -> list[Verdict]:
     program = compile_program(design.accelerator, quant, design.mappings, design.assignment)
     rows = design_rows(design)
     model = dict(zip(rows, evaluate_rows(list(rows.values())), strict=True))
-    ends = design_ends(design, {name: cycles for name, (cycles, _) in model.items()})
+    times = design_times(design, {name: cycles for name, (cycles, _) in model.items()})
+    ends = {name: end for (name, _), end in times.ends.items()}
     (run,) = run_chip(bench.verilog, program, design.accelerator, [[program.input.pack(x) for x in images]],
                       work=bench.work, build_root=bench.build_root, quick=True,
                       limit_cycles=HANG_FACTOR * max(ends.values()) + SPARE_CYCLES)
@@ -87,9 +89,14 @@ def judge(design: Design, bench: Bench, seed: int) -> list[Verdict]:
     exact = {x.name: _same(x.output, run, golden[x.name]) for x in program.layers}
     predicted = _durations(design, ends)
     measured = _durations(design, {name: cycle for (name, _), cycle in run.ends.items()})
+    mine = {name: {n: v for n, v in model[name][1].items() if n != _FETCHES} for name in rows}
+    counts = {name: _differences(mine[name], run.events.get((name, 0))) for name in rows}
+    for program, counters, idle in zip(design.pipeline.programs, run.counters, times.idle_fetches):
+        if program:
+            fetched = {_FETCHES: (len(program) + idle) * model[program[0].name][1][_FETCHES]}
+            counts[program[-1].name] |= _differences(fetched, counters)
     return [Verdict(design=design.network.name, layer=name, bit_exact=exact[name] and name in measured,
-                    cycles_model=predicted[name], cycles_rtl=measured.get(name),
-                    counts=_differences(model[name][1], run.events.get((name, 0)))) for name in rows]
+                    cycles_model=predicted[name], cycles_rtl=measured.get(name), counts=counts[name]) for name in rows]
 
 
 def _same(tensor, run: ChipRun, golden) -> bool:

@@ -7,6 +7,7 @@ import torch
 
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate, layer_kind
 from dna_asic.cost.model import CostBatch, design_schedule
+from dna_asic.cost.schedule import Schedule
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.design import Design
@@ -65,7 +66,6 @@ def design_rows(design: Design) -> dict[str, Row]:
             for name, shape in hardware_shapes(design.network, chip.port_bytes)}
 
 
-def design_ends(design: Design, cycles: dict[str, int]) -> dict[str, int]:
-    """Cycle from the start bit in which each layer ends, of one image alone."""
-    ends = design_schedule(design.pipeline.programs, cycles, design.accelerator).ends
-    return {name: ends[name, 0] for name in cycles}
+def design_times(design: Design, cycles: dict[str, int]) -> Schedule:
+    """When each layer ends, from the cycles of each, for one image alone."""
+    return design_schedule(design.pipeline.programs, cycles, design.accelerator)
