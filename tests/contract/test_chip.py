@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from chips import CHIPS, make_chip
+from chips import CHIPS, KINDS, make_chip
 
 from dna_asic.cost import evaluate_design
 from dna_asic.golden import run_golden
@@ -20,7 +20,8 @@ from sim.four_layers import four_layers
 from sim.integers import random_images
 
 W, I, O = Operand  # noqa: E741
-QUICK = ("kc-tree-4x4", "kc-drain-3x6", "pq-3x2")
+QUICK = ("kc-tree-4x4", "kc-drain-3x6", "pq-3x2", "rp-drain-systolic", "gc-tree-multicast", "cr-tree-systolic",
+         "pr-tree-multicast", "qg-tree-systolic")
 
 
 def model_counters(report, port_bytes):
@@ -70,7 +71,8 @@ def assert_outputs(program, golden, runs):
 
 @pytest.mark.simulator
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CHIPS])
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow)
+                                  for n in (*CHIPS, *KINDS)])
 def test_model_is_the_chip(name, seed, tmp_path_factory):
     chip = make_chip(name)
     program, golden, report, runs = run(chip, all_kinds(seed), seed, 2, tmp_path_factory)
