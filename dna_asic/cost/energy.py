@@ -18,7 +18,7 @@ from dna_asic.technology import Technology
 WORD_BITS = {Operand.W: 8, Operand.I: 8, Operand.O: 32}
 PE_REGISTER_BITS = 8 + 8 + 16 + 32  # two operands, product, accumulator
 LANE_REGISTER_BITS = 48 * STORE_CYCLES  # of a post-processing lane
-CONTROL_REGISTER_BITS = 4000  # nests, walks, counters, bus: as counted in a synthesised chip, instruction apart
+CONTROL_REGISTER_BITS = 4800  # of a chunk: nests, walks, counters, bus: as counted in a chip, instruction apart
 FULL_ADDER_GATES = 6
 MUX_GATES_PER_BIT = 2  # read multiplexer of a register file, load enable
 NEST_GATES_PER_BIT = 6  # odometer: compare, increment, select; address: add
