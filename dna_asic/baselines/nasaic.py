@@ -25,7 +25,8 @@ from dna_asic.cost import ChipBatch, LayerBatch, Prices, area_um2, evaluate_desi
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads.space import widest
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.mapping.optimise import OBJECTIVES, QUICK, Effort, Mapper, group_kinds, search_tilings
+from dna_asic.mapping.optimise import Mapper, group_kinds
+from dna_asic.mapping.tilings import OBJECTIVES, QUICK, Effort, search_tilings
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping, Reduction, loop_order
 from dna_asic.spec.design import Design
 from dna_asic.spec.dims import DIMS, Dim, Operand

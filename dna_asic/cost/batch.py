@@ -161,7 +161,7 @@ class Factors(tuple):
 
     def __getitem__(self, dim):
         if isinstance(dim, Tensor):
-            rows = max(len(dim), self.table.shape[1])
+            rows = self.table.shape[1] if len(dim) == 1 else len(dim)
             return self.table.expand(-1, rows).gather(0, dim.expand(1, rows))[0]
         return super().__getitem__(dim)
 

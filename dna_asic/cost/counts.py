@@ -49,14 +49,13 @@ class Schedule:
 
     @cached_property
     def used_pes(self) -> Tensor:
-        """PEs in use."""
-        return self.mapping.noc[self.chips.row_dim] * self.mapping.noc[self.chips.col_dim]
+        """As the function."""
+        return used_pes(self.chips, self.mapping)
 
     @cached_property
     def psum_sets(self) -> Tensor:
-        """Psum register files in use: PEs, or the roots of the adder trees."""
-        rows, cols = (self.mapping.noc[self.chips.root_dims[:, n]] for n in (0, 1))
-        return rows * cols
+        """As the function."""
+        return psum_sets(self.chips, self.mapping)
 
     @cached_property
     def psum_visits(self) -> Tensor:
@@ -94,6 +93,16 @@ def count(s: Schedule) -> Counts:
         macs=macs(s), rf_reads=rf_reads(s), rf_writes=rf_writes(s), noc=s.noc_words, gb_reads=gb_reads(s),
         gb_writes=gb_writes(s), dram_reads=dram_reads(s), dram_writes={O: s.output_bytes},
         postprocess=s.postprocess_words)
+
+
+def used_pes(chips: ChipBatch, mapping: MappingBatch) -> Tensor:
+    """PEs in use."""
+    return mapping.noc[chips.row_dim] * mapping.noc[chips.col_dim]
+
+
+def psum_sets(chips: ChipBatch, mapping: MappingBatch) -> Tensor:
+    """Psum register files in use: PEs, or the roots of the adder trees."""
+    return mapping.noc[chips.root_dims[:, 0]] * mapping.noc[chips.root_dims[:, 1]]
 
 
 def macs(s: Schedule) -> Tensor:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
-from dna_asic.cost.counts import Schedule, count
+from dna_asic.cost.counts import Schedule, count, psum_sets, used_pes
 from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, area_um2, event_energies_pj, idle_pj_per_cycle
-from dna_asic.cost.nest import Nest
+from dna_asic.cost.nest import Nest, Order, OrderBatch, visited_tiles
 from dna_asic.cost.schedule import Schedule as Times
 from dna_asic.cost.schedule import period_cycles, schedule
 from dna_asic.errors import SpecError
@@ -40,7 +40,7 @@ _FETCH = f"dram_reads.{W.name}"  # instructions count with the weights
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """Energy tables of a batch of chips. event_pj: float64 [N, len(EVENTS)]; area_mm2, idle_pj (a cycle): [N]."""
+    """Energy tables of a batch of chips. event_pj: float64 [len(EVENTS), N]; area_mm2, idle_pj (a cycle): [N]."""
 
     event_pj: Tensor
     area_mm2: Tensor
@@ -51,14 +51,17 @@ class Prices:
         """One row per accelerator."""
         tables = [event_energies_pj(a, technology) for a in accelerators]
         areas = [sum(area_um2(a, technology).values()) for a in accelerators]
-        return cls(event_pj=torch.tensor([[t[e] for e in EVENTS] for t in tables], dtype=torch.float64),
+        return cls(event_pj=torch.tensor([[t[e] for t in tables] for e in EVENTS], dtype=torch.float64),
                    area_mm2=torch.tensor([a * 1e-6 for a in areas], dtype=torch.float64),
                    idle_pj=torch.tensor([sum(idle_pj_per_cycle(a, technology).values()) for a in accelerators],
                                         dtype=torch.float64))
 
+    def __len__(self) -> int:
+        return len(self.area_mm2)
+
     def take(self, index: Tensor) -> "Prices":
         """Rows `index`."""
-        return Prices(event_pj=self.event_pj[index], area_mm2=self.area_mm2[index], idle_pj=self.idle_pj[index])
+        return Prices(event_pj=self.event_pj[:, index], area_mm2=self.area_mm2[index], idle_pj=self.idle_pj[index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +81,22 @@ def evaluate(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, prices:
     """
     schedule = schedule_of(layer, chips, mapping, sizes)
     cycles, counts = layer_cycles(schedule), count(schedule)
-    dynamic = (torch.stack(event_counts(counts, cycles)) * prices.event_pj.T).sum(dim=0)
+    dynamic = sum(number * pj for number, pj in zip(event_counts(counts), prices.event_pj, strict=True))
     return CostBatch(cycles=cycles, counts=counts, energy_pj=dynamic + cycles * prices.idle_pj)
+
+
+def cheapest_rf_orders(chips: ChipBatch, mapping: MappingBatch, prices: Prices, options: Sequence[Order]) -> OrderBatch:
+    """Per row the order at the register files whose accesses take the least energy; it changes nothing else."""
+    pj, pes = dict(zip(EVENTS, prices.event_pj, strict=True)), used_pes(chips, mapping)
+    visit = {W: pj["rf_reads.W"] * pes, I: pj["rf_reads.I"] * pes,
+             O: (pj["rf_reads.O"] + pj["rf_writes.O"]) * psum_sets(chips, mapping)}
+    choice = least = None
+    for i, order in enumerate(options):
+        energy = sum(tiles * visit[x] for x, tiles in visited_tiles(order, mapping.rf).items())
+        if least is None:
+            choice, least = torch.zeros_like(energy, dtype=torch.int64), energy
+        choice, least = torch.where(energy < least, i, choice), least.minimum(energy)
+    return OrderBatch(tuple(options), choice)
 
 
 def schedule_of(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, sizes: Geometry | None = None) -> Schedule:
@@ -129,14 +146,13 @@ def layer_cycles(s: Schedule) -> Tensor:
     return LAYER_CYCLES + fetch_cycles(s.chips) + INSTRUCTION_CYCLES + tiles
 
 
-def event_counts(counts: Counts, zero_like=None) -> list:
+def event_counts(counts: Counts) -> list:
     """Counts in the order of EVENTS; what a layer has none of is 0."""
-    absent = torch.zeros_like(zero_like) if zero_like is not None else 0
     values = []
     for event in EVENTS:
         kind, _, operand = event.partition(".")
         field = getattr(counts, kind)
-        values.append(field.get(Operand[operand], absent) if operand else field)
+        values.append(field.get(Operand[operand], 0) if operand else field)
     return values
 
 

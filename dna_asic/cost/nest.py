@@ -52,15 +52,15 @@ class _Runs:
     @classmethod
     @functools.lru_cache(maxsize=256)
     def of(cls, options: tuple[Order, ...]) -> "_Runs":
-        split = [[frozenset(run) for _, run in itertools.groupby(order, _moves)] for order in options]
+        split = list(map(_split, options))
         dims, loops = tuple(dict.fromkeys(itertools.chain(*split))), max(map(len, split))
         place = torch.tensor([[runs.index(d) if d in runs else loops for runs in split] for d in dims])
         return cls(dims, place, {x: tuple(i for i, d in enumerate(dims) if d <= RELEVANT[x]) for x in Operand}, loops)
 
 
-def _moves(dim):
-    """The operands that a loop moves."""
-    return [x for x in Operand if dim in RELEVANT[x]]
+def _split(order):
+    """The runs of one order, innermost first."""
+    return [frozenset(run) for _, run in itertools.groupby(order, lambda d: [d in RELEVANT[x] for x in Operand])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +93,19 @@ class Nest:
         """Per operand [N]: its tiles that the nest visits = product of the bounds from its lowest loop outward."""
         loop = torch.arange(len(self.bounds))[:, None]
         return {x: math.prod(torch.where(loop < low, 1, self.bounds)) for x, low in self.lowest.items()}
+
+
+def visited_tiles(order: Order, factors: Sequence[Tensor]) -> dict[Operand, Tensor]:
+    """As `Nest.tiles`, where all candidates have one order."""
+    bounds = {run: math.prod(factors[d] for d in sorted(run)) for run in _split(order)}
+    return {x: _visited(bounds, RELEVANT[x]) for x in Operand}
+
+
+def _visited(bounds, relevant):
+    tiles = moved = None
+    for run, bound in bounds.items():
+        if run <= relevant:
+            tiles, moved = (bound, bound > 1) if tiles is None else (tiles * bound, moved | (bound > 1))
+        elif tiles is not None:
+            tiles = tiles * torch.where(moved, bound, 1)
+    return tiles
