@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate, layer_kind
-from dna_asic.cost.model import CostBatch, design_schedule
+from dna_asic.cost.design import design_schedule
+from dna_asic.cost.model import CostBatch
 from dna_asic.cost.schedule import Schedule
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping

@@ -1,7 +1,7 @@
 """The contract on chips of several chunks: schedule and bytes, several images at once, and under random stalls."""
 
 import pytest
-from chips import make_chips
+from chips import make_chips, without_waits
 from running import assert_golden, assert_modelled, run
 
 from dna_asic.spec.latency import RUN_CYCLES
@@ -69,6 +69,13 @@ def assert_later(point, runs):
     for result in runs:
         model = point.times(len(result.outputs)).ends
         assert set(result.ends) == set(model) and all(result.ends[k] > end for k, end in model.items())
+
+
+@pytest.mark.simulator
+def test_waits_are_needed(tmp_path_factory):
+    point, runs = run(make_chips(*CHIPS[2]), four_layers(SMALL), SMALL, [3], tmp_path_factory, change=without_waits)
+    with pytest.raises(AssertionError):
+        assert_golden(point, runs)
 
 
 @pytest.mark.simulator

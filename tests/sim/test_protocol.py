@@ -99,12 +99,12 @@ def one_chunk(folder):
 
 
 def two_chunks(folder):
-    """4 x 4 and 2 x 3 PEs, a run of three images and one of one."""
+    """4 x 4 and 2 x 3 PEs, a run of two images and one of one."""
     chip = make_chips("kc-tree-4x4", "kc-tree-2x3")
     mappings = {key: trivial_mapping(shape, alone, alone.chunk)
                 for key, shape in hardware_shapes(four_layers().network, chip.port_bytes)
                 for alone in [chip.alone[ASSIGNMENT[key]]]}
-    Job(folder, chip, mappings, ASSIGNMENT, [3, 1], handshakes=300)
+    Job(folder, chip, mappings, ASSIGNMENT, [2, 1], handshakes=300)
 
 
 BENCHES = {"bench_protocol": one_chunk, "bench_chunks": two_chunks}
