@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dna_asic.contract.model import design_times, design_rows, evaluate_rows
+from dna_asic.contract.model import design_rows, design_times, evaluate_rows
 from dna_asic.golden import run_golden
 from dna_asic.mapping.compile import compile_program
 from dna_asic.spec.design import Design
