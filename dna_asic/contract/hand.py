@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import random
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from dna_asic.contract.judge import Bench, judge
 from dna_asic.contract.model import design_rows
+from dna_asic.cost.trace import layer_steps
 from dna_asic.errors import SpecError, VerificationError
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_mapping
@@ -20,7 +22,9 @@ from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.design import Design
 from dna_asic.spec.layer import Activation, LayerOp, LayerShape, LayerSpec, NetworkSpec, PoolOp, PoolSpec
 from dna_asic.spec.record import from_plain, load_yaml, to_plain
+from dna_asic.spec.trace import first_difference
 from dna_asic.technology import load_technology
+from sim.steps import read_steps
 
 TECHNOLOGY = "asic-28nm"  # what the mapper optimises for
 OPS = ("mac", "max", "average")
@@ -121,7 +125,6 @@ def _mapping(args, shape: LayerShape, alone: AcceleratorConfig) -> Mapping:
     if args.mapping:
         return from_plain(Mapping, load_yaml(args.mapping), f"mapping '{args.mapping}'")
     if args.random_mapping is not None:
-        import random
         return random_mapping(shape, alone, alone.chunk, random.Random(args.random_mapping))
     return map_layer(shape, alone, load_technology(TECHNOLOGY))
 
@@ -132,13 +135,28 @@ def run(args: argparse.Namespace) -> None:
         raise SpecError("--design needs --layer 'k=...,c=...,p=...,q=...' too.")
     design, folder = point_design(args), RunFolder.create("contract-point", args.runs_dir).path
     bench = Bench(verilog=args.verilog or folder / "chip.v", work=folder / "work", build_root=folder / "build")
-    verdict = judge(design, bench.make(design), args.seed)[-1]
+    verdict = judge(design, bench.make(design), args.seed, steps=args.trace)[-1]
     print(f"layer: {HandLayer.parse(args.layer).text()}\nmapping: {mapping_text(design.mappings['point'])}")
     print(f"point: cycles_model={verdict.cycles_model} cycles_rtl={verdict.cycles_rtl} "
           f"bit_exact={int(verdict.bit_exact)} cycles_equal={int(verdict.cycles_equal)} "
           f"counts_equal={int(not verdict.counts)}")
+    parted = compare_steps(design, args.chunk, folder) if args.trace else ""
     if not verdict.holds:
-        raise VerificationError(f"The point does not hold: {verdict.text()}.")
+        raise VerificationError(f"The point does not hold: {verdict.text()}.{parted}")
+
+
+def compare_steps(design: Design, chunk: int, folder: Path) -> str:
+    """Write the steps of model and Verilog to `folder`, print and return where they part; empty where they do not."""
+    shape, alone, mapping = design_rows(design)["point"]
+    traces = {"model": layer_steps(shape, alone, mapping), "rtl": read_steps(folder / "work" / "steps.txt", chunk)[-1]}
+    for name, steps in traces.items():
+        write_text_atomically(folder / f"steps-{name}.txt", "".join(f"{step.text()}\n" for step in steps))
+    print(f"steps: {folder / 'steps-model.txt'} {folder / 'steps-rtl.txt'} lines={len(traces['model'])}")
+    parted = first_difference(**traces)
+    if not parted:
+        return ""
+    said = [step.text() if step else "no such step" for step in parted]
+    return f" The first step where they part: the model says '{said[0]}', the Verilog '{said[1]}'."
 
 
 def mapping_text(mapping: Mapping) -> str:

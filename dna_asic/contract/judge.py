@@ -73,8 +73,10 @@ class Bench:
         return self
 
 
-def judge(design: Design, bench: Bench, seed: int) -> list[Verdict]:
-    """A verdict per layer, in network order, after one image; weights, image and all from the seed."""
+def judge(design: Design, bench: Bench, seed: int, steps: bool = False) -> list[Verdict]:
+    """A verdict per layer, in network order, after one image; weights, image and all from the seed. steps: see
+    `run_chip`.
+    """
     quant = random_quant(design.network, seed)
     images = random_images(design.network, 1, seed)
     program = compile_program(design.accelerator, quant, design.mappings, design.assignment)
@@ -83,7 +85,7 @@ def judge(design: Design, bench: Bench, seed: int) -> list[Verdict]:
     times = design_times(design, {name: cycles for name, (cycles, _) in model.items()})
     ends = {name: end for (name, _), end in times.ends.items()}
     (run,) = run_chip(bench.verilog, program, design.accelerator, [[program.input.pack(x) for x in images]],
-                      work=bench.work, build_root=bench.build_root, quick=True,
+                      work=bench.work, build_root=bench.build_root, quick=True, steps=steps,
                       limit_cycles=HANG_FACTOR * max(ends.values()) + SPARE_CYCLES)
     golden = {name: tensor[0] for name, tensor in run_golden(quant, images).items()}
     exact = {x.name: _same(x.output, run, golden[x.name]) for x in program.layers}
