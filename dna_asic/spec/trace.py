@@ -1,4 +1,4 @@
-"""A layer's schedule as steps: what the cost model and a bench of the Verilog both write, so that they can be compared."""
+"""A layer's schedule as steps: what the cost model and a bench of the Verilog both write, to be compared."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
