@@ -7,6 +7,7 @@ import time
 import torch
 
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate
+from dna_asic.cost.nest import OrderBatch
 from dna_asic.spec.accelerator import ALL_ORDERS, ORDERS, AcceleratorConfig, ChunkConfig, Reduction
 from dna_asic.spec.dims import DIMS
 from dna_asic.spec.layer import LayerShape
@@ -33,10 +34,11 @@ def chips(count: int, generator: torch.Generator) -> list[AcceleratorConfig]:
 
 def random_tilings(rows: int, generator: torch.Generator) -> MappingBatch:
     """Factors of 1 to 3, any of the loop orders; legal or not."""
-    orders = {name: torch.tensor(getattr(ALL_ORDERS, name)) for name in ORDERS}
+    options = {name: getattr(ALL_ORDERS, name) for name in ORDERS}
     return MappingBatch.from_tensor(
         torch.randint(1, 4, (rows, 4, 7), generator=generator),
-        {name: table[torch.randint(len(table), (rows,), generator=generator)] for name, table in orders.items()})
+        {name: OrderBatch(table, torch.randint(len(table), (rows,), generator=generator))
+         for name, table in options.items()})
 
 
 def main():

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.cost_model import LAYERS, chips, random_tilings
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate
-from dna_asic.mapping.optimise import OBJECTIVES, QUICK, search_tilings
+from dna_asic.mapping.tilings import OBJECTIVES, QUICK, search_tilings
 from dna_asic.technology import load_technology
 
 SCORE = OBJECTIVES["edp"]

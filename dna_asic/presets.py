@@ -119,14 +119,14 @@ def simulated_cycles(chip: AcceleratorConfig, quant: QuantSpec, mappings, args: 
     verilog = folder / "chip.v"
     emit_verilog(chip, verilog)
     program, images = compile_program(chip, quant, mappings), random_images(quant.network, 1, args.seed)
-    (result,) = run_chip(verilog, program, chip, [program.input.pack(images[0])], work=folder / "work",
+    (result,) = run_chip(verilog, program, chip, [[program.input.pack(images[0])]], work=folder / "work",
                          build_root=folder / "build")
     name = quant.network.layers[-1].name
-    got = program.output.unpack(result.outputs[name])
+    got = program.output.unpack(result.outputs[0][name])
     if result.error != "none" or not np.array_equal(got, run_golden(quant, images)[name][0].reshape(got.shape)):
         raise VerificationError(f"Preset '{chip.name}', layer '{name}': the Verilog's output is not that of golden "
                                 f"(error: {result.error}).")
-    return result.counters["cycles"]
+    return result.cycles
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dna_asic.command import run_command
-from dna_asic.cost import evaluate_design
+from dna_asic.cost import Schedule, design_schedule, evaluate_design
 from dna_asic.data import load_dataset
 from dna_asic.errors import SpecError, VerificationError
 from dna_asic.golden import run_golden
@@ -24,6 +24,7 @@ from dna_asic.report.tables import format_table
 from dna_asic.runs import RunFolder
 from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.design import Design
+from dna_asic.spec.latency import RUN_CYCLES
 from dna_asic.spec.program import Program
 from dna_asic.spec.quant import QuantSpec
 from dna_asic.spec.record import to_plain
@@ -45,9 +46,12 @@ HANG_FACTOR = 20  # a run that takes so many times the model's cycles is given u
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """A compiled network with its images (int8 [N, C, H, W]), golden tensors and the cost model's report."""
+    """A compiled network with its images (int8 [N, C, H, W]), golden tensors and the cost model's report. together:
+    images of a run after those of one image each, so that all chunks are at work; 0 where there is one chunk.
+    """
 
     name: str
+    design: Design
     quant: QuantSpec
     program: Program
     images: np.ndarray
@@ -55,11 +59,28 @@ class Workload:
     labels: np.ndarray | None
     report: CostReport
 
+    @property
+    def together(self) -> int:
+        """See above."""
+        return len(self.images) if len(self.design.accelerator.chunks) > 1 else 0
+
+    @property
+    def runs(self) -> list[range]:
+        """Numbers of the images of each run."""
+        every = range(len(self.images))
+        return [range(n, n + 1) for n in every] + [every] * bool(self.together)
+
+    def times(self, images: int) -> Schedule:
+        """The cost model's ends of all layers in a run of so many images."""
+        cycles = {cost.name: cost.cycles for cost in self.report.layers}
+        return design_schedule(self.design.pipeline.programs, cycles, self.design.accelerator, images)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Of a workload: bytes compared, cycles (of one image, the mean if they differ), mean absolute error in percent
-    over layers and images, layer rows for the table.
+    over layers and images, layer rows for the table. together: with several chunks, (images, cycles by the model,
+    cycles of the Verilog) of the run with all images.
     """
 
     layers: int
@@ -68,13 +89,18 @@ class Verdict:
     cycles_model: int
     cycles_rtl: float
     mean_error_pct: float
+    together: tuple[int, int, int] | None
     rows: list[tuple]
 
     def line(self, name: str) -> str:
         """One line of key=value."""
-        return (f"{name}: images={self.images} layers={self.layers} bytes={self.compared_bytes} mismatches=0 "
+        line = (f"{name}: images={self.images} layers={self.layers} bytes={self.compared_bytes} mismatches=0 "
                 f"cycles_model={self.cycles_model} cycles_rtl={self.cycles_rtl:.12g} "
                 f"mean_error_pct={self.mean_error_pct:.4g}")
+        if not self.together:
+            return line
+        images, model, rtl = self.together
+        return f"{line} together={images} together_cycles_model={model} together_cycles_rtl={rtl}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -120,7 +146,7 @@ def simulate(args: argparse.Namespace) -> None:
         runs = run_workload(workload, design.accelerator, verilog, folder / name, args.simulator, args.stall_seed,
                             waves)
         verdict = judge(workload, design.accelerator, runs, exact=args.stall_seed == 0)
-        print(format_table(("layer", "bytes", "cycles model", "cycles RTL", "difference"), verdict.rows))
+        print(format_table(("layer", "chunk", "bytes", "cycles model", "cycles RTL", "difference"), verdict.rows))
         if workload.labels is not None:
             print(label_line(workload, runs))
         if name == "searched":
@@ -128,8 +154,8 @@ def simulate(args: argparse.Namespace) -> None:
                 "simulator": args.simulator, "stall_seed": args.stall_seed, "images": verdict.images,
                 "layers": verdict.layers, "bytes": verdict.compared_bytes, "mismatches": 0,
                 "cycles_model": verdict.cycles_model, "cycles_rtl": verdict.cycles_rtl,
-                "mean_error_pct": verdict.mean_error_pct, "counters": runs[0].counters,
-                "layer_cycles": {row[0]: row[3] for row in verdict.rows}})
+                "together": verdict.together, "mean_error_pct": verdict.mean_error_pct, "counters": runs[0].counters,
+                "layer_cycles": {row[0]: row[4] for row in verdict.rows}})
             if waves:
                 keep_activity(folder / name / "activity.vcd", folder / "activity.json", round(verdict.cycles_rtl))
         print(verdict.line("sim" if name == args.network or name == "searched" else name), flush=True)
@@ -162,56 +188,86 @@ def _workload(name, design: Design, quant, program, images, labels) -> Workload:
     accelerator = design.accelerator
     report = evaluate_design(hardware_shapes(quant.network, accelerator.port_bytes), accelerator, design.mappings,
                              load_technology(design.target), design.pipeline)
-    return Workload(name=name, quant=quant, program=program, images=images, golden=run_golden(quant, images),
-                    labels=labels, report=report)
+    return Workload(name=name, design=design, quant=quant, program=program, images=images,
+                    golden=run_golden(quant, images), labels=labels, report=report)
 
 
 def run_workload(workload: Workload, accelerator: AcceleratorConfig, verilog: Path, folder: Path, simulator: str,
                  stall_seed: int = 0, waves: bool = False) -> list[ChipRun]:
-    """Run all images on the Verilog; with `waves` those of the last go to `folder`/activity.vcd."""
-    program = workload.program
-    return run_chip(verilog, program, accelerator, [program.input.pack(x) for x in workload.images],
+    """All runs of the workload on the Verilog; with `waves` the run of the last image goes to `folder`/activity.vcd."""
+    program, packed = workload.program, [workload.program.input.pack(x) for x in workload.images]
+    return run_chip(verilog, program, accelerator, [[packed[n] for n in images] for images in workload.runs],
                     work=folder, build_root=folder.parent / "build", simulator=simulator, stall_seed=stall_seed,
-                    waves=waves, record=len(workload.images) - 1 if waves and workload.name == "searched" else None,
-                    limit_cycles=HANG_FACTOR * workload.report.latency_cycles + 100_000)
+                    waves=waves, record=len(packed) - 1 if waves and workload.name == "searched" else None,
+                    limit_cycles=HANG_FACTOR * max(1, workload.together) * workload.report.latency_cycles + 100_000)
 
 
 def judge(workload: Workload, accelerator: AcceleratorConfig, runs: list[ChipRun], exact: bool) -> Verdict:
-    """Compare every tensor, and with `exact` every cycle count; raises VerificationError at the first difference."""
-    costs, compared, rtl = workload.report.layers, 0, np.zeros((len(runs), len(workload.program.layers)), int)
-    for n, run in enumerate(runs):
-        for i, layer in enumerate(workload.program.layers):
-            if i < len(run.layer_cycles):
-                _compare(workload, accelerator, n, layer.output, run)
-                compared += workload.golden[layer.name][n].size
+    """Compare every tensor that a run left, and with `exact` every end of a layer; raises VerificationError at the
+    first difference.
+    """
+    compared, layers = 0, workload.program.layers
+    for run, images in zip(runs, workload.runs):
+        compared += sum(_compare(workload, accelerator, images[i], layer.output, outputs)
+                        for i, outputs in enumerate(run.outputs) for layer in layers
+                        if (layer.name, i) in run.ends and layer.name in outputs)
         if not run.ended or run.error != "none":
-            done = len(run.layer_cycles)
             raise VerificationError(
-                f"{workload.name}, image {n}: the chip {'stopped with error ' + run.error if run.ended else 'hung'} in "
-                f"layer '{workload.program.layers[min(done, len(costs) - 1)].name}' after {done} layers.")
-        rtl[n] = np.diff(run.layer_cycles, prepend=0)
-    model = np.array([cost.cycles for cost in costs])
-    different = np.argwhere(rtl != model)
-    if exact and len(different):
-        n, i = different[0]
-        raise VerificationError(f"{workload.name}, image {n}: layer '{costs[i].name}' took {rtl[n, i]} cycles, and the "
-                                f"cost model says {model[i]}.")
-    sizes = [workload.golden[layer.name][0].size for layer in workload.program.layers]
-    mean = rtl.mean(axis=0)
+                f"{workload.name}, {_images(images)}: the chip "
+                f"{f'stopped with error {run.error} in chunk {run.error_chunk}' if run.ended else 'hung'} after "
+                f"{len(run.ends)} of {len(layers) * len(images)} layers{_last(run)}.")
+        if exact:
+            _compare_ends(workload, run, images)
+    alone = runs[:len(workload.images)]
+    model = _spent(workload.program, workload.times(1).ends)
+    rtl = np.array([_spent(workload.program, run.ends) for run in alone])
+    sizes = [workload.golden[layer.name][0].size for layer in layers]
     return Verdict(
-        layers=len(costs), images=len(runs), compared_bytes=compared, cycles_model=workload.report.latency_cycles,
-        cycles_rtl=float(np.mean([run.counters["cycles"] for run in runs])),
+        layers=len(layers), images=len(alone), compared_bytes=compared, cycles_model=workload.report.latency_cycles,
+        cycles_rtl=float(np.mean([run.cycles for run in alone])),
         mean_error_pct=float((np.abs(rtl - model) / model).mean() * 100),
-        rows=[(cost.name, size, cost.cycles, int(m) if m == int(m) else float(m), float(m - cost.cycles))
-              for cost, size, m in zip(costs, sizes, mean)])
+        together=(workload.together, RUN_CYCLES + workload.times(workload.together).cycles, runs[-1].cycles)
+        if workload.together else None,
+        rows=[(layer.name, layer.place.chunk, size, int(cycles), int(m) if m == int(m) else float(m), float(m - cycles))
+              for layer, size, cycles, m in zip(layers, sizes, model, rtl.mean(axis=0))])
 
 
-def _compare(workload, accelerator, n, tensor, run):
-    got = tensor.unpack(run.outputs[tensor.name])
+def _images(images):
+    return f"image {images[0]}" if len(images) == 1 else f"{len(images)} images at once"
+
+
+def _last(run):
+    if not run.ends:
+        return ""
+    (layer, image), cycle = max(run.ends.items(), key=lambda item: item[1])
+    return f", the last of them '{layer}' of its image {image} in cycle {cycle}"
+
+
+def _spent(program, ends):
+    """Cycles from the end before in the same chunk to each layer's, of a run of one image, in network order."""
+    spent = {}
+    for chunk in program.chunks:
+        names = [layer.name for layer in chunk.layers]
+        spent |= zip(names, np.diff([ends[name, 0] for name in names], prepend=0))
+    return np.array([spent[layer.name] for layer in program.layers])
+
+
+def _compare_ends(workload, run, images):
+    model = workload.times(len(images)).ends
+    wrong = [key for key in model if run.ends[key] != model[key]]
+    if wrong:
+        layer, image = min(wrong, key=model.get)
+        raise VerificationError(f"{workload.name}, {_images(images)}: layer '{layer}' of image {images[image]} ended "
+                                f"in cycle {run.ends[layer, image]}, and the cost model says {model[layer, image]}.")
+
+
+def _compare(workload, accelerator, n, tensor, outputs):
+    """Bytes that were compared, and are equal."""
+    got = tensor.unpack(outputs[tensor.name])
     want = workload.golden[tensor.name][n].reshape(got.shape)
     wrong = np.argwhere(got != want)
     if not len(wrong):
-        return
+        return got.size
     at = tuple(wrong[0])
     packed = workload.program.input.pack(workload.images[n])
     bytes_of = functional.simulate(workload.program, accelerator, [packed])[0][tensor.name]
@@ -225,7 +281,8 @@ def _compare(workload, accelerator, n, tensor, run):
 def label_line(workload: Workload, runs: list[ChipRun]) -> str:
     """Labels of the chip's logits, which equal the golden ones, beside the true ones."""
     tensor = workload.program.output
-    got = np.array([tensor.unpack(run.outputs[tensor.name]).reshape(-1).argmax() for run in runs])
+    got = np.array([tensor.unpack(outputs[tensor.name]).reshape(-1).argmax()
+                    for run in runs[:len(workload.images)] for outputs in run.outputs])
     golden = workload.golden[tensor.name].reshape(len(workload.images), -1).argmax(1)
     if not np.array_equal(got, golden):
         raise VerificationError(f"{workload.name}: labels {got.tolist()} differ from the golden {golden.tolist()}.")

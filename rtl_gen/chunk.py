@@ -9,7 +9,7 @@ from dna_asic.spec.dims import Operand
 from rtl_gen.buffer import BankedBuffer, PsumBuffer, address_bits
 from rtl_gen.fields import InstructionLayout, connect_fields
 from rtl_gen.noc import InputFill, OutputDrain, WeightFill
-from rtl_gen.pe_array import PEArray, mask, root_grid
+from rtl_gen.pe_array import PEArray, mask
 from rtl_gen.sequencer import ArraySequencer
 
 COUNT_BITS = {  # increment of each event counter in this cycle
@@ -66,7 +66,7 @@ class ChunkCore(wiring.Component):
         col_used = mask(m, instruction.cols_used, chunk.pe_cols, "col_used")
         m.d.comb += [sequencer.start.eq(self.start), sequencer.first_reduction.eq(self.first_reduction),
                      self.done.eq(sequencer.done), drain.tile_first.eq(sequencer.o_tile_first),
-                     drain.col_used.eq(col_used), array.op_max.eq(instruction.op_max)]
+                     array.op_max.eq(instruction.op_max)]
         for part in (sequencer, weight_fill, input_fill, drain):
             connect_fields(m, part.instruction, instruction)
         for part in (array, weight_fill, input_fill):
@@ -78,7 +78,7 @@ class ChunkCore(wiring.Component):
             _connect_named(m, part, array)
         self._input_buffer(m, "w", chunk.gb_w_bytes, chunk.n_w, weight_fill)
         self._input_buffer(m, "i", chunk.gb_i_bytes, chunk.n_i, input_fill)
-        single = self._psum_buffer(m, drain)
+        single = self._psum_buffer(m, drain, array)
         self._counts(m, sequencer, array, weight_fill, input_fill, drain, single)
         return m
 
@@ -95,7 +95,7 @@ class ChunkCore(wiring.Component):
             fill.read_data.eq(buffer.read_data),
         ]
 
-    def _psum_buffer(self, m, drain):
+    def _psum_buffer(self, m, drain, array):
         chunk = self.chunk
         m.submodules.gb_o = buffer = PsumBuffer(chunk.n_o, chunk.n_pp, chunk.gb_o_bytes)
         lane_used = {"row": self.instruction.rows_used, "col": self.instruction.cols_used, None: 1}
@@ -109,7 +109,7 @@ class ChunkCore(wiring.Component):
             buffer.read_half.eq(self.gb_o_read_half), buffer.read_address.eq(self.gb_o_read_address),
             self.gb_o_read_data.eq(buffer.read_data),
         ]
-        m.d.comb += [getattr(buffer, f"lane_{n}").eq(getattr(drain, f"lane_{n}")) for n in range(chunk.n_o)]
+        m.d.comb += [getattr(buffer, f"lane_{n}").eq(getattr(array, f"lane_{n}")) for n in range(chunk.n_o)]
         return single
 
     def _counts(self, m, sequencer, array, weight_fill, input_fill, drain, single):
@@ -117,8 +117,8 @@ class ChunkCore(wiring.Component):
         chunk, port = self.chunk, self.config.port_bytes
         rows, cols = self.instruction.rows_used, self.instruction.cols_used
         pes, roots = (Signal(COUNT_BITS["macs"], name=n) for n in ("pes_used", "roots_used"))
-        root_rows, root_cols = root_grid(chunk)
-        m.d.sync += [pes.eq(rows * cols), roots.eq((1 if root_rows == 1 else rows) * (1 if root_cols == 1 else cols))]
+        m.d.sync += [pes.eq(rows * cols), roots.eq((1 if "row" in chunk.tree_axes else rows)
+                                                   * (1 if "col" in chunk.tree_axes else cols))]
         lanes = Mux(single, 1, chunk.n_o)
         issue = sequencer.issue
         counts = {
@@ -126,19 +126,13 @@ class ChunkCore(wiring.Component):
             "rf_w_reads": Mux(issue & sequencer.w_load, pes, 0), "rf_i_reads": Mux(issue & sequencer.i_load, pes, 0),
             "rf_o_reads": Mux(issue & sequencer.visit_start & ~sequencer.visit_first, roots, 0),
             "rf_o_writes": Mux(issue & sequencer.visit_end, roots, 0),
-            "rf_w_writes": _ones(array.w_row) * _ones(array.w_col),
-            "rf_i_writes": _ones(array.i_row) * _ones(array.i_col),
+            "rf_w_writes": array.w_captured, "rf_i_writes": array.i_captured,
             "gb_w_reads": Mux(weight_fill.read_en, chunk.n_w, 0), "gb_i_reads": Mux(input_fill.read_en, chunk.n_i, 0),
             "gb_o_reads": Mux(drain.read_en, lanes, 0) + Mux(self.gb_o_read_en, chunk.n_pp, 0),
             "gb_o_writes": Mux(drain.write_en, lanes, 0),
             "gb_w_writes": Mux(self.gb_w_write_en, port, 0), "gb_i_writes": Mux(self.gb_i_write_en, port, 0),
         }
         m.d.sync += [getattr(self, f"count_{name}").eq(value) for name, value in counts.items()]
-
-
-def _ones(bits):
-    """Number of ones, by halves."""
-    return bits if len(bits) == 1 else _ones(bits[:len(bits) // 2]) + _ones(bits[len(bits) // 2:])
 
 
 def _connect_named(m, part, array):

@@ -64,12 +64,13 @@ def up_to_date(config: AcceleratorConfig, path: Path) -> bool:
 
 def write_program(program: Program, folder: Path) -> None:
     """program.bin (instructions, weights, parameters; to be loaded at the program base) and program.json, its map:
-    layout of every tensor, bytes that the region takes.
+    where each chunk's program begins and what it holds, layout of every tensor, bytes that the region takes.
     """
     write_atomically(folder / "program.bin", lambda path: path.write_bytes(program.image))
     tensors = [program.input, *(layer.output for layer in program.layers)]
     write_json_atomically(folder / "program.json", {
-        "instructions": len(program.layers), "region_bytes": program.size_bytes,
+        "chunks": [{"address": c.address, "layers": [x.name for x in c.layers]} for c in program.chunks],
+        "region_bytes": program.size_bytes,
         "image_bytes": len(program.image), "port_bytes": program.port_bytes, "tensors": to_plain(tensors)})
 
 

@@ -1,4 +1,4 @@
-"""The PE array: PEs in lockstep, adder trees, and one accumulator per root."""
+"""The PE array: lines of PEs in lockstep, what joins their psums, and the lanes of the drain."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -6,157 +6,151 @@ from amaranth.lib.wiring import In, Out
 
 from dna_asic.spec.accelerator import ChunkConfig, Reduction
 from dna_asic.spec.dims import Operand
-from dna_asic.spec.latency import tree_depth
 from rtl_gen.buffer import address_bits
-from rtl_gen.pe import PRODUCT_BITS, PSUM_BITS, Accumulator, Pe
-from rtl_gen.unit import Unit
+from rtl_gen.pe import PSUM_BITS, Accumulator
+from rtl_gen.pe_line import (
+    LINE_CONTROL,
+    ROOT_CONTROL,
+    AdderTree,
+    Lines,
+    PELine,
+    compute_stages,
+    delay,
+    pick,
+    tree_bits,
+)
+
+_ISSUED = {"enable": "issue", "half": "o_half", "address": "o_address"}  # ports of the accumulators' control
 
 
-def tree_axes(chunk: ChunkConfig) -> tuple[str, ...]:
-    """Axes that an adder tree collapses."""
-    return chunk.reduction_axes if chunk.reduction is Reduction.TREE else ()
+def delivery_ports(chunk: ChunkConfig, operand: Operand) -> dict[str, int]:
+    """Bits of each port by which a fill reaches the array: one entry for all lines, or one a line, or one a place.
 
-
-def root_grid(chunk: ChunkConfig) -> tuple[int, int]:
-    """Rows and columns of accumulators."""
-    return (1 if "row" in tree_axes(chunk) else chunk.pe_rows, 1 if "col" in tree_axes(chunk) else chunk.pe_cols)
-
-
-def tree_extent(chunk: ChunkConfig) -> int:
-    """Products joined by one adder tree; 1 without trees."""
-    rows, cols = root_grid(chunk)
-    return chunk.pes // (rows * cols)
-
-
-def compute_stages(chunk: ChunkConfig) -> int:
-    """Cycles from a MAC's issue to its accumulation: operand register, product register, tree."""
-    return 2 + tree_depth(tree_extent(chunk))
-
-
-def delay(m, value, cycles: int, name: str):
-    """`value` that many cycles later."""
-    for i in range(cycles):
-        later = Signal.like(value, name=f"{name}_{i + 1}")
-        m.d.sync += later.eq(value)
-        value = later
-    return value
-
-
-class AdderTree(Unit):
-    """Sum of `terms` products, `tree_depth(terms)` cycles later: a register after every two levels of adders."""
-
-    def __init__(self, terms: int):
-        self.terms = terms
-        self.module_name = f"adder_tree_{terms}"
-        ports = {f"term_{i}": In(signed(PRODUCT_BITS)) for i in range(terms)}
-        super().__init__(ports | {"total": Out(signed(tree_bits(terms)))})
-
-    def body(self):
-        m = Module()
-        level = [getattr(self, f"term_{i}") for i in range(self.terms)]
-        stage = 0
-        while len(level) > 1:
-            for _ in range(2):
-                level = [sum(level[i + 1:i + 2], level[i]) for i in range(0, len(level), 2)]
-            stage += 1
-            for i, value in enumerate(level):
-                level[i] = Signal.like(value, name=f"stage_{stage}_{i}", reset_less=True)
-                m.d.sync += level[i].eq(value)
-        m.d.comb += self.total.eq(level[0])
-        return m
-
-
-def tree_bits(terms: int) -> int:
-    """Bits of a sum of `terms` products."""
-    return PRODUCT_BITS + (terms - 1).bit_length()
+    Masks of lines and of places; data of all lanes; words. Where words hop from line to line, the entries of a line
+    come a cycle after those of the line before; along the line likewise from place to place.
+    """
+    lines, x = Lines.of(chunk), operand.name.lower()
+    word = address_bits(chunk.rf_w_words if operand is Operand.W else chunk.rf_i_words)
+    heads = lines.count if lines.hops(operand, lines.across) else 1
+    ports = {f"{x}_lines": lines.count, f"{x}_places": lines.length, f"{x}_data": 8 * chunk.widths[operand] * heads}
+    if operand is Operand.W:
+        return ports | {"w_word": word * heads}
+    ports["i_line_word"] = word * (lines.count if lines.moves_window(lines.across) else heads)
+    if lines.moves_window(lines.along):
+        ports["i_place_words"] = word * lines.length
+    if lines.tag_axis:
+        name, count = ("i_tag", lines.count) if lines.tag_axis == lines.across else ("i_tags", lines.length)
+        ports[name] = lines.tag_bits * count
+    return ports
 
 
 class PEArray(wiring.Component):
     """`pe_rows` x `pe_cols` PEs under one control.
 
-    row_used, col_used: masks of the PEs in use (static). W capture: PEs with `w_row` and `w_col` take the lane of
-    `w_data` of their coordinate at `w_word`. I likewise, at word `i_base_r` + `i_offset_c` of their own box.
-    MAC control: as issued (`issue` and its companions belong to one cycle); the array delays them to the stage
-    where they act. `drain_data_r_c` follows `drain_address_c` in the same cycle (columns apart, for the chain).
+    row_used, col_used: masks of the PEs in use (static). Fills: `delivery_ports`, see PELine; w_captured, i_captured:
+    words captured in all PEs, two cycles later. MAC control: as issued (`issue` and its companions belong to one
+    cycle); the array delays them to the stage where they act. Drain: `lane_n` is word `drain_word` of lane n of lane
+    group `drain_group`, and of coordinate `drain_other` on the other axis, `drain_stages` cycles later: summed along
+    the chain, line after line.
     """
 
     def __init__(self, chunk: ChunkConfig):
-        self.chunk = chunk
-        rows, cols = chunk.pe_rows, chunk.pe_cols
-        self.roots = root_grid(chunk)
+        self.chunk, self.lines = chunk, Lines.of(chunk)
         w, i, o = (address_bits(n) for n in (chunk.rf_w_words, chunk.rf_i_words, chunk.rf_o_words))
         ports = {
-            "row_used": In(rows), "col_used": In(cols), "op_max": In(1),
-            "w_row": In(rows), "w_col": In(cols), "w_data": In(8 * chunk.n_w), "w_word": In(w),
-            "i_row": In(rows), "i_col": In(cols), "i_data": In(8 * chunk.n_i),
+            "row_used": In(chunk.pe_rows), "col_used": In(chunk.pe_cols), "op_max": In(1),
             "issue": In(1), "w_load": In(1), "i_load": In(1), "w_address": In(w), "i_address": In(i),
             "o_address": In(o), "visit_start": In(1), "visit_first": In(1), "visit_end": In(1),
             "w_half": In(1), "i_half": In(1), "o_half": In(1),
+            "drain_word": In(o), "drain_group": In(6), "drain_other": In(6),
         }
-        ports |= {f"i_base_{n}": In(i) for n in range(rows)} | {f"i_offset_{n}": In(i) for n in range(cols)}
-        ports |= {f"drain_address_{c}": In(o) for c in range(self.roots[1])}
-        ports |= {f"drain_data_{r}_{c}": Out(signed(PSUM_BITS)) for r in range(self.roots[0])
-                  for c in range(self.roots[1])}
-        super().__init__(ports)
+        for x in (Operand.W, Operand.I):
+            ports |= {name: In(bits) for name, bits in delivery_ports(chunk, x).items()}
+            ports[f"{x.name.lower()}_captured"] = Out(range(chunk.pes + 1))
+        super().__init__(ports | {f"lane_{n}": Out(signed(PSUM_BITS)) for n in range(chunk.n_o)})
 
     def elaborate(self, platform):
         m = Module()
-        multiply = delay(m, self.issue, 1, "multiply")
-        products = {(r, c): self._pe(m, r, c, multiply) for r in range(self.chunk.pe_rows)
-                    for c in range(self.chunk.pe_cols)}
-        self._accumulators(m, products)
+        lines, used = [], {"row": self.row_used, "col": self.col_used}
+        control = self._root_control(m)
+        for n in range(self.lines.count):
+            line = PELine(self.chunk)
+            m.submodules[f"line_{n}"] = line
+            if hasattr(line, "number"):
+                m.d.comb += line.number.eq(n)
+            m.d.comb += [line.used.eq(used[self.lines.across][n]),
+                         line.places_used.eq(used[self.lines.along]),
+                         *(getattr(line, name).eq(getattr(self, name)) for name in LINE_CONTROL)]
+            self._fill(m, n, line, lines[-1] if lines else None)
+            lines.append(line)
+        for x in "wi":
+            total = Signal.like(getattr(self, f"{x}_captured"), name=f"{x}_captured_register")
+            m.d.sync += total.eq(sum(getattr(line, f"{x}_captures") for line in lines))
+            m.d.comb += getattr(self, f"{x}_captured").eq(total)
+        if self.lines.across in self.chunk.tree_axes:
+            self._single_root(m, lines, control)
+        else:
+            for line in lines:
+                m.d.comb += [getattr(line, f"root_{name}").eq(value) for name, value in control.items()]
+            self._join(m, lines, used[self.lines.across])
         return m
 
-    def _pe(self, m, r, c, multiply):
-        pe = Pe(self.chunk.rf_w_words, self.chunk.rf_i_words)
-        m.submodules[f"pe_{r}_{c}"] = pe
-        place = {"row": r, "col": c, None: 0}
-        w_lane = place[self.chunk.lane_axis(Operand.W)] % self.chunk.n_w
-        i_lane = place[self.chunk.lane_axis(Operand.I)] % self.chunk.n_i
-        m.d.comb += [
-            pe.active.eq(self.row_used[r] & self.col_used[c]), pe.op_max.eq(self.op_max), pe.multiply.eq(multiply),
-            pe.w_capture.eq(self.w_row[r] & self.w_col[c]), pe.i_capture.eq(self.i_row[r] & self.i_col[c]),
-            pe.w_data.eq(self.w_data.word_select(w_lane, 8)), pe.i_data.eq(self.i_data.word_select(i_lane, 8)),
-            pe.w_word.eq(self.w_word),
-            pe.i_word.eq(getattr(self, f"i_base_{r}") + getattr(self, f"i_offset_{c}")),
-            pe.w_half.eq(self.w_half), pe.i_half.eq(self.i_half),
-            pe.w_load.eq(self.issue & self.w_load), pe.i_load.eq(self.issue & self.i_load),
-            pe.w_address.eq(self.w_address), pe.i_address.eq(self.i_address),
-        ]
-        return pe.product
+    def _root_control(self, m):
+        """Control of the accumulators, at the stage where they act."""
+        return {name: delay(m, getattr(self, _ISSUED.get(name, name)), compute_stages(self.chunk), f"root_{name}")
+                for name in ROOT_CONTROL}
 
-    def _accumulators(self, m, products):
-        rows, cols = self.roots
-        stages = compute_stages(self.chunk)
-        control = {n: delay(m, getattr(self, n), stages, n)
-                   for n in ("issue", "visit_start", "visit_first", "visit_end", "o_address", "o_half")}
-        terms = tree_bits(tree_extent(self.chunk))
-        for r in range(rows):
-            for c in range(cols):
-                root = Accumulator(self.chunk.rf_o_words, terms)
-                m.submodules[f"root_{r}_{c}"] = root
-                in_use = (1 if rows == 1 else self.row_used[r]) & (1 if cols == 1 else self.col_used[c])
-                m.d.comb += [
-                    root.term.eq(self._join(m, products, r, c)), root.op_max.eq(self.op_max),
-                    root.enable.eq(control["issue"] & in_use), root.half.eq(control["o_half"]),
-                    root.visit_start.eq(control["visit_start"]), root.visit_first.eq(control["visit_first"]),
-                    root.visit_end.eq(control["visit_end"]), root.address.eq(control["o_address"]),
-                    root.drain_address.eq(getattr(self, f"drain_address_{c}")),
-                    getattr(self, f"drain_data_{r}_{c}").eq(root.drain_data),
-                ]
+    def _fill(self, m, n, line, before):
+        """Entries of line n; what belongs to the places comes from the line before where it hops."""
+        for x in (Operand.W, Operand.I):
+            for name in delivery_ports(self.chunk, x):
+                source = getattr(self, name)
+                if name.endswith("_lines"):
+                    m.d.comb += getattr(line, f"{name[0]}_line").eq(source[n])
+                elif name.endswith("_data"):
+                    lanes = self._entry(source, n, 8 * self.chunk.widths[x])
+                    width = self.lines.lanes_along(x)
+                    m.d.comb += getattr(line, name).eq(
+                        lanes if width > 1 else lanes.word_select(n % self.chunk.widths[x], 8))
+                elif name in line.passed and before is not None:
+                    m.d.comb += getattr(line, name).eq(getattr(before, f"{name}_on"))
+                else:
+                    m.d.comb += getattr(line, name).eq(self._entry(source, n, len(getattr(line, name))))
 
-    def _join(self, m, products, r, c):
-        """Product of root (r, c): its PE's, or the sum over the PEs in use along the tree's axes."""
-        rows = range(self.chunk.pe_rows) if "row" in tree_axes(self.chunk) else [r]
-        cols = range(self.chunk.pe_cols) if "col" in tree_axes(self.chunk) else [c]
-        members = [(y, x) for y in rows for x in cols]
-        if len(members) == 1:
-            return products[members[0]]
-        m.submodules[f"tree_{r}_{c}"] = tree = AdderTree(len(members))
-        for n, (y, x) in enumerate(members):
-            m.d.comb += getattr(tree, f"term_{n}").eq(
-                Mux(self.row_used[y] & self.col_used[x], products[y, x], 0))
-        return tree.total
+    @staticmethod
+    def _entry(source, n, bits):
+        """Entry n of those in `source`, or the only one."""
+        return source.word_select(n % (len(source) // bits), bits)
+
+    def _single_root(self, m, lines, control):
+        """One accumulator for all lines, whose totals a tree adds."""
+        tree = AdderTree(len(lines), len(lines[0].total))
+        root = Accumulator(self.chunk.rf_o_words, tree_bits(len(lines), len(lines[0].total)))
+        m.submodules.tree, m.submodules.root = tree, root
+        m.d.comb += [getattr(tree, f"term_{n}").eq(line.total) for n, line in enumerate(lines)]
+        m.d.comb += [root.term.eq(tree.total), root.op_max.eq(self.op_max), root.drain_address.eq(self.drain_word),
+                     *(getattr(root, name).eq(value) for name, value in control.items())]
+        m.d.sync += self.lane_0.eq(root.drain_data)
+
+    def _join(self, m, lines, used):
+        """Lanes of the lines: selected, or summed from line to line."""
+        width, lane_axis = self.chunk.n_o, self.chunk.lane_axis(Operand.O) or "col"
+        index = {axis: self.drain_group if axis == lane_axis else self.drain_other for axis in self.chunk.axes}
+        chained = self.chunk.reduction is Reduction.DRAIN and self.lines.across in self.chunk.reduction_axes
+        word, select, sums = self.drain_word, index[self.lines.along], [0] * width
+        for n, line in enumerate(lines):
+            m.d.comb += [line.drain_word.eq(word), line.drain_select.eq(select)]
+            if chained:
+                terms = Mux(used[n], line.drained, 0)
+                joined = [Signal(PSUM_BITS, name=f"chain_{n}_{lane}") for lane in range(width)]
+                m.d.sync += [joined[lane].eq(sums[lane] + terms.word_select(lane, PSUM_BITS)) for lane in range(width)]
+                sums, word, select = joined, delay(m, word, 1, f"word_{n}"), delay(m, select, 1, f"select_{n}")
+        if chained:
+            m.d.comb += [getattr(self, f"lane_{n}").eq(sums[n]) for n in range(width)]
+            return
+        across = width // self.lines.lanes_along(Operand.O)
+        chosen = Cat(pick([line.drained for line in lines], index[self.lines.across], across))
+        m.d.sync += [getattr(self, f"lane_{n}").eq(chosen.word_select(n, PSUM_BITS)) for n in range(width)]
 
 
 def mask(m, used, count: int, name: str):

@@ -14,7 +14,7 @@ from dna_asic.spec.instruction import BASE_OUTPUT, BASE_PROGRAM
 from dna_asic.spec.pipeline import passes
 from dna_asic.spec.program import Program
 from sim.runner import run_bench
-from sim.vector_chip import vector_chip
+from sim.vector_chip import EVENTS, vector_chip
 
 FOLDER = Path(__file__).parent
 _PROGRAM_AT = 4096  # not 0, so that a lost base register is seen
@@ -27,7 +27,9 @@ _POISON = 0xA5  # what memory holds before it is written
 class ChipRun:
     """One run. outputs: of each image, memory bytes of every layer's tensor that is still there after the run (of a
     tensor with fewer copies than images only the last images'). ends: cycle in which each layer ended, by (layer,
-    image), counted from the start bit. counters: of each chunk, by name. error: its name, or "none".
+    image), counted from the start bit. events: by (layer, image), what was added to each counter of
+    `vector_chip.EVENTS` since the end before on the same chunk. counters: of each chunk, by name. error: its name, or
+    "none".
     """
 
     ended: bool
@@ -35,6 +37,7 @@ class ChipRun:
     error_chunk: int
     outputs: list[dict[str, bytes]]
     ends: dict[tuple[str, int], int]
+    events: dict[tuple[str, int], dict[str, int]]
     counters: list[dict[str, int]]
 
     @property
@@ -45,11 +48,13 @@ class ChipRun:
 
 def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, runs: Sequence[Sequence[bytes]], *,
              work: Path, build_root: Path, simulator: str = "verilator", stall_seed: int = 0,
-             limit_cycles: int = 100_000_000, waves: bool = False, record: int | None = None) -> list[ChipRun]:
+             limit_cycles: int = 100_000_000, waves: bool = False, record: int | None = None,
+             quick: bool = False, steps: bool = False) -> list[ChipRun]:
     """Each run with its images' input tensors (memory bytes), one run after another without reset, until one fails.
 
     stall_seed: 0 for the ideal memory. limit_cycles: give up a run after so many. waves: build so that waves can be
-    recorded (slower). record: run from which on waves go to `work`/activity.vcd. Raises ToolError, VerificationError.
+    recorded (slower). record: run from which on waves go to `work`/activity.vcd. quick: see `run_bench`. steps: let
+    the bench write `work`/steps.txt (`sim.steps`). Raises ToolError, VerificationError.
     """
     work = Path(work).resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -58,7 +63,7 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, ru
     port, images = accelerator.port_bytes, [image for run in runs for image in run]
     memory = _Memory.of(program, [len(run) for run in runs], port)
     (work / "image.hex").write_text(memory.hex(program, images))
-    (work / "vector_chip.v").write_text(vector_chip(accelerator))
+    (work / "vector_chip.v").write_text(vector_chip(accelerator, steps))
     job = {"chunks": [{"program": memory.program + c.address, "length": len(c.layers)} for c in program.chunks],
            "registers": {"output": memory.output, "timeout": 0, "input_pitch": program.input.pitch,
                          "output_pitch": program.output.pitch},
@@ -69,7 +74,7 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, ru
     (work / "job.json").write_text(json.dumps(job))
     run_bench(module="sim.bench_chip", top="tb_chip",
               sources=[FOLDER / "memory.v", FOLDER / "tb_chip.v", work / "vector_chip.v", verilog],
-              build_root=build_root, work=work, simulator=simulator, waves=waves,
+              build_root=build_root, work=work, simulator=simulator, waves=waves, quick=quick,
               parameters={"PORTS": len(accelerator.chunks), "PORT_BYTES": port, "SIZE_BYTES": memory.size,
                           "LATENCY": accelerator.memory_latency_cycles},
               plusargs=["+image=image.hex", *(["+waves"] if waves else [])],
@@ -79,22 +84,25 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, ru
 
 def _results(work, program, memory, images) -> list[ChipRun]:
     """What the bench has left of each run, which had so many images."""
-    lines = [map(int, line.split()) for line in (work / "layers.txt").read_text().splitlines()]
-    ends = [[] for _ in program.chunks]  # of all runs, by chunk
-    for chunk, cycle in lines:
-        ends[chunk].append(cycle)
+    lines = [[] for _ in program.chunks]  # (end, counters) of all runs' layers, by chunk
+    for line in (work / "layers.txt").read_text().splitlines():
+        chunk, cycle, *counters = map(int, line.split())
+        lines[chunk].append((cycle, counters))
     runs = []
     for n, result in enumerate(json.loads((work / "results.json").read_text())):
         if result["wrong_last"]:
             raise VerificationError(f"Run {n}: a write burst was longer or shorter than its address said.")
-        of_run = {}
-        for chunk, counters, cycles in zip(program.chunks, result["counters"], ends, strict=True):
-            order = passes([layer.place for layer in chunk.layers], images[n])
-            of_run |= {(place.name, image): cycles.pop(0)
-                       for place, image in itertools.islice(order, counters["layer"])}
+        ends, events = {}, {}
+        for chunk, counters, left in zip(program.chunks, result["counters"], lines, strict=True):
+            order, before = passes([layer.place for layer in chunk.layers], images[n]), [0] * len(EVENTS)
+            for place, image in itertools.islice(order, counters["layer"]):
+                ends[place.name, image], now = left.pop(0)
+                events[place.name, image] = dict(zip(EVENTS, (b - a for a, b in zip(before, now))))
+                before = now
         data = _read_hex(work / f"memory-{n:04}.hex")
         runs.append(ChipRun(ended=result["ended"], error=result["error"], error_chunk=result["error_chunk"],
-                            counters=result["counters"], outputs=memory.outputs(program, data, images[n]), ends=of_run))
+                            counters=result["counters"], outputs=memory.outputs(program, data, images[n]), ends=ends,
+                            events=events))
     return runs
 
 

@@ -1,8 +1,8 @@
 // The chip with its memory. A change of `request` makes one AXI4-Lite access (write, address, data), which is over when
 // `response` equals it. The memory is loaded from the file of +image. Each rising `dump` writes a part of it to
 // memory.hex and poisons the words from `wipe_first` on, so that no later run finds there what it should write. Each
-// finished layer adds a line to layers.txt: its chunk, cycles since the start of the run. `vector_chip` is the chip
-// with the ports of its chunks as fields of vectors (sim/vector_chip.py). With +waves, the chip goes to activity.vcd
+// finished layer adds a line to layers.txt: its chunk, cycles since the start of the run, the chunk's event counters.
+// `vector_chip` is the chip with the ports of its chunks as fields of vectors (sim/vector_chip.py). With +waves, the chip goes to activity.vcd
 // from the first rising `record` on.
 `timescale 1ns / 1ps
 module tb_chip #(
@@ -86,7 +86,11 @@ module tb_chip #(
     always @(posedge clk) begin
         cycles <= started ? 1 : cycles + 1;
         for (chunk = 0; chunk < PORTS; chunk = chunk + 1)
-            if (layer_done[chunk]) $fdisplay(layers, "%0d %0d", chunk, cycles);
+            if (layer_done[chunk]) begin
+                $fwrite(layers, "%0d %0d", chunk, cycles);
+                dut.write_counters(layers, chunk);
+                $fdisplay(layers);
+            end
         if (layer_done != 0) $fflush(layers);
     end
 

@@ -1,7 +1,11 @@
 """The chip behind vectors: what joins its memory ports, however many they are, to one Verilog bench."""
 
 from dna_asic.spec.accelerator import AcceleratorConfig
+from rtl_gen.control import COUNTERS
 from rtl_gen.top import port_prefixes
+from sim.steps import steps_verilog
+
+EVENTS = COUNTERS[1:-1]  # all but cycles and layers
 
 _LITE = """
     .s_axil_awaddr(address), .s_axil_awprot(3'd0), .s_axil_awvalid(awvalid_lite), .s_axil_awready(awready_lite),
@@ -10,8 +14,11 @@ _LITE = """
     .s_axil_arready(arready_lite), .s_axil_rdata(rdata_lite), .s_axil_rvalid(rvalid_lite), .s_axil_rready(1'b1)"""
 
 
-def vector_chip(accelerator: AcceleratorConfig) -> str:
-    """Verilog of module `vector_chip`: `chip` with field n of every vector for the memory port of chunk n."""
+def vector_chip(accelerator: AcceleratorConfig, steps: bool = False) -> str:
+    """Verilog of module `vector_chip`: `chip` with field n of every vector for the memory port of chunk n, and a task
+    that writes the counters of EVENTS of one chunk, a space before each. steps: it also writes the
+    steps of `sim.steps`.
+    """
     prefixes, port = port_prefixes(len(accelerator.chunks)), accelerator.port_bytes
     outputs = {"arvalid": 1, "araddr": 32, "arlen": 8, "rready": 1, "awvalid": 1, "awaddr": 32, "awlen": 8, "wvalid": 1,
                "wdata": 8 * port, "wstrb": port, "wlast": 1, "bready": 1}
@@ -28,4 +35,15 @@ def vector_chip(accelerator: AcceleratorConfig) -> str:
         "    output arready_lite, output rvalid_lite, input [11:0] address, input [31:0] wdata_lite,",
         f"    output [31:0] rdata_lite, output irq, output [{len(prefixes) - 1}:0] layer_done,",
         ",\n".join(vectors), ");", "chip chip (", "    .clk(clk), .rst(rst), .irq(irq), .layer_done(layer_done),"
-        + _LITE + ",", ",\n".join(fields), ");", "endmodule", ""])
+        + _LITE + ",", ",\n".join(fields), ");", *_counter_task(len(prefixes)),
+        steps_verilog(len(prefixes)) if steps else "", "endmodule", ""])
+
+
+def _counter_task(chunks):
+    yield "task write_counters(input integer file, input integer chunk);"
+    yield "    case (chunk)"
+    for n in range(chunks):
+        counters = ",\n        ".join(f"chip.chunk_{n}.control.count_{name}" for name in EVENTS)
+        yield f'    {n}: $fwrite(file, "{" %0d" * len(EVENTS)}",\n        {counters});'
+    yield "    endcase"
+    yield "endtask"

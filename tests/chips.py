@@ -8,7 +8,9 @@ from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_assignment, random_mapping
 from dna_asic.spec.accelerator import SPATIAL_DIMS, AcceleratorConfig, ChunkConfig, Delivery, Reduction
 from dna_asic.spec.dims import DIMS, REDUCTION, Operand
+from dna_asic.spec.instruction import INSTRUCTION_BYTES, Instruction
 from dna_asic.spec.layer import NetworkSpec
+from dna_asic.spec.program import Program
 
 G, K, C, P, Q, R, S = DIMS
 CHIPS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port bytes
@@ -37,7 +39,7 @@ def kind_chip(name: str, rng: random.Random | None = None) -> AcceleratorConfig:
     narrow = ChunkConfig(
         pe_rows=rows, pe_cols=cols, row_dim=row_dim, col_dim=col_dim, reduction=reduction, delivery=delivery,
         n_w=1, n_i=1, n_o=1, n_pp=rng.choice((1, 2, 8)), rf_w_words=rng.choice((4, 9)), rf_i_words=rng.choice((12, 25)),
-        rf_o_words=rng.choice((1, 4, 8)), gb_w_bytes=16384, gb_i_bytes=8192, gb_o_bytes=8192)
+        rf_o_words=rng.choice((1, 4, 8)), gb_w_bytes=32768, gb_i_bytes=8192, gb_o_bytes=8192)
     widths = {f"n_{x.name.lower()}": rng.choice([n for n in (1, 2, 4) if narrow.lane_extent(x) % n == 0])
               for x in Operand}
     return AcceleratorConfig(name=name, chunks=(dataclasses.replace(narrow, **widths),), port_bytes=port,
@@ -69,3 +71,14 @@ def draw_design(chip: AcceleratorConfig, network: NetworkSpec, rng: random.Rando
     return assignment, {
         name: random_mapping(shape, alone, alone.chunk, rng)
         for name, shape in hardware_shapes(network, chip.port_bytes) for alone in [chip.alone[assignment[name]]]}
+
+
+def without_waits(program: Program) -> Program:
+    """The same, but that no layer waits for another chunk."""
+    image = bytearray(program.image)
+    for chunk in program.chunks:
+        for k, layer in enumerate(chunk.layers):
+            blind = {n: 0 if n.startswith("wait") else v for n, v in layer.instruction.values.items()}
+            at = chunk.address + k * INSTRUCTION_BYTES
+            image[at:at + INSTRUCTION_BYTES] = Instruction(blind).encode()
+    return dataclasses.replace(program, image=bytes(image))

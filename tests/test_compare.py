@@ -10,7 +10,7 @@ from dna_asic.baselines.nasaic import Grid, nasaic_accelerators
 from dna_asic.cost import evaluate_design
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import trivial_mapping
-from dna_asic.mapping.optimise import Effort
+from dna_asic.mapping.tilings import Effort
 from dna_asic.report.files import write_json_atomically
 from dna_asic.runs import RunFolder
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from chips import make_chip
+from chips import make_chip, make_chips
 
 from dna_asic import simulate
 from dna_asic.mapping.layout import hardware_shapes
@@ -19,19 +19,26 @@ from sim.four_layers import four_layers
 PRODUCT = r"\$signed\((\w+)\) \* \$signed\((\w+)\)"
 
 
+def make_run(folder, chip, assignment):
+    """A finished run whose network is four layers on digits."""
+    quant = four_layers()
+    mappings = {name: trivial_mapping(shape, alone, alone.chunk)
+                for name, shape in hardware_shapes(quant.network, chip.port_bytes)
+                for alone in [chip.alone[assignment.get(name, 0)]]}
+    made = RunFolder.create("small", folder)
+    (made.path / "design.yaml").write_text(design_to_yaml(Design(
+        target="asic-28nm", seed=0, choices=(), network=quant.network, accelerator=chip, mappings=mappings,
+        assignment=assignment)))
+    save_quant(quant, made.path / "quant")
+    write_json_atomically(made.path / "arguments.json", {"dataset": "digits", "image_size": None})
+    made.finish()
+    return made
+
+
 @pytest.fixture
 def run(tmp_path):
-    """A finished run whose network is four layers on digits, and whose chip has six PEs."""
-    chip, quant = make_chip("kc-tree-2x3"), four_layers()
-    mappings = {name: trivial_mapping(shape, chip, chip.chunks[0])
-                for name, shape in hardware_shapes(quant.network, chip.port_bytes)}
-    folder = RunFolder.create("small", tmp_path)
-    (folder.path / "design.yaml").write_text(design_to_yaml(Design(
-        target="asic-28nm", seed=0, choices=(), network=quant.network, accelerator=chip, mappings=mappings)))
-    save_quant(quant, folder.path / "quant")
-    write_json_atomically(folder.path / "arguments.json", {"dataset": "digits", "image_size": None})
-    folder.finish()
-    return folder
+    """On a chip of six PEs."""
+    return make_run(tmp_path, make_chip("kc-tree-2x3"), {})
 
 
 def command(run, *options):
@@ -49,6 +56,19 @@ def test_simulate_equals_golden_and_model(run, capsys):
     assert record["mismatches"] == 0 and record["cycles_rtl"] == int(found[1])
     assert (run.path / "rtl" / "program.bin").stat().st_size == json.loads(
         (run.path / "rtl" / "program.json").read_text())["image_bytes"]
+
+
+@pytest.mark.simulator
+def test_simulate_two_chunks_at_once(tmp_path, capsys):
+    assignment = {"conv": 0, "depthwise": 1, "pointwise": 0, "classifier": 1}
+    two = make_run(tmp_path, make_chips("kc-tree-2x3", "kc-tree-2x3"), assignment)
+    assert command(two, "--network", "searched", "--images", "3") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    found = re.fullmatch(r"sim: images=3 layers=4 bytes=\d+ mismatches=0 cycles_model=(\d+) cycles_rtl=(\d+) "
+                         r"mean_error_pct=0 together=3 together_cycles_model=(\d+) together_cycles_rtl=(\d+)", last)
+    assert found and found[1] == found[2] and found[3] == found[4] and int(found[3]) < 3 * int(found[1])
+    programs = json.loads((two.path / "rtl" / "program.json").read_text())["chunks"]
+    assert [program["layers"] for program in programs] == [["conv", "pointwise"], ["depthwise", "classifier"]]
 
 
 @pytest.mark.simulator

@@ -5,9 +5,10 @@ stationary, as its estimator MAESTRO describes them: which loop dims are spatial
 template is sized by its number of PEs, at most 4096, and its bandwidth.
 
 This project's assumptions: the PEs are the chunk of DESIGN 5, with this project's register files, global buffers and
-psum reduction; a template runs alone, not as one of two sub-accelerators; bandwidth is the memory port (up to the
-run's) and `width`, the limit of every fill, drain and post-processing width. What is searched, relative to the run's
-own chip, says `Grid`. Clock, memory latency and node are the run's, and so is the area that none may exceed.
+psum reduction, so that a template can be generated like any chip; a template runs alone, not as one of two
+sub-accelerators; bandwidth is the memory port (up to the run's) and `width`, the limit of every fill, drain and
+post-processing width. What is searched, relative to the run's own chip, says `Grid`. Clock, memory latency and node are
+the run's, and so is the area that none may exceed.
 
 Sizing: every point of the grid under the area cap is priced with few tilings per layer; the best by EDP are then
 mapped as the run's own design is, and the best of those is the template.
@@ -25,7 +26,8 @@ from dna_asic.cost import ChipBatch, LayerBatch, Prices, area_um2, evaluate_desi
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads.space import widest
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.mapping.optimise import OBJECTIVES, QUICK, Effort, Mapper, group_kinds, search_tilings
+from dna_asic.mapping.optimise import Mapper, group_kinds
+from dna_asic.mapping.tilings import OBJECTIVES, QUICK, Effort, search_tilings
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping, Reduction, loop_order
 from dna_asic.spec.design import Design
 from dna_asic.spec.dims import DIMS, Dim, Operand

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dna_asic.cost import ChipBatch, LayerBatch, Prices, idle_pj, layer_kind
-from dna_asic.mapping.optimise import GENES, OBJECTIVES, Effort, search_tilings
+from dna_asic.mapping.candidates import ROWS
+from dna_asic.mapping.tilings import OBJECTIVES, Effort, search_tilings
 from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Reduction
 from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerShape
@@ -40,7 +41,7 @@ class LayerPricer:
         self.technology, self.effort, self.orders, self.evaluations = technology, effort, orders, 0
         self.generator = torch.Generator().manual_seed(seed)
         self._costs: dict[Pair, tuple[float, float]] = {}
-        self._genes: dict[tuple[LayerShape, Dataflow], Tensor] = {}  # [keep, GENES, 7] each
+        self._genes: dict[tuple[LayerShape, Dataflow], Tensor] = {}  # candidates [keep, 5, 7]
 
     def price(self, pairs: Sequence[Pair]) -> Tensor:
         """float64 [n, 2]: energy in pJ and cycles of each layer on its chip; infinite where no tiling is legal."""
@@ -63,7 +64,7 @@ class LayerPricer:
     def _search(self, pairs):
         chips = {c: i for i, c in enumerate(dict.fromkeys(c for c, _ in pairs))}
         index = torch.tensor([chips[c] for c, _ in pairs])
-        unknown = torch.ones((self.effort.keep, GENES, 7), dtype=torch.int64)
+        unknown = torch.ones((self.effort.keep, ROWS, 7), dtype=torch.int64)
         tilings = search_tilings(
             LayerBatch.from_shapes([s for _, s in pairs]), ChipBatch.from_configs(list(chips)).take(index),
             Prices.of(list(chips), self.technology).take(index), OBJECTIVES["edp"], self.generator, self.effort,
@@ -79,7 +80,7 @@ class LayerPricer:
         for i in tilings.score.argsort(stable=True).tolist():
             rows.setdefault(keys[i], []).append(i)
         for key, best in rows.items():
-            self._genes[key] = tilings.genes[(best * self.effort.keep)[:self.effort.keep], 0]
+            self._genes[key] = tilings.survivors[(best * self.effort.keep)[:self.effort.keep], 0]
 
     def state_dict(self) -> dict:
         """Everything kept, as tensors, numbers and strings."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dna_asic.cost.nest import OrderBatch
 from dna_asic.errors import SpecError
 from dna_asic.spec.accelerator import ORDERS, AcceleratorConfig, ChunkConfig, Mapping
-from dna_asic.spec.dims import DIMS, RELEVANT, Dim, Level, Operand
+from dna_asic.spec.dims import DIMS, Dim, Level, Operand
 from dna_asic.spec.latency import drain_latency, fill_latency
 from dna_asic.spec.layer import LayerShape
 
@@ -160,7 +161,7 @@ class Factors(tuple):
 
     def __getitem__(self, dim):
         if isinstance(dim, Tensor):
-            rows = max(len(dim), self.table.shape[1])
+            rows = self.table.shape[1] if len(dim) == 1 else len(dim)
             return self.table.expand(-1, rows).gather(0, dim.expand(1, rows))[0]
         return super().__getitem__(dim)
 
@@ -169,20 +170,20 @@ class Factors(tuple):
 class MappingBatch:
     """Tilings: the factors of each level. Read like a Mapping.
 
-    *_order: int64 [N, loops], the dim at each loop, innermost first.
+    *_order: the loop orders.
     """
 
     rf: Factors
     noc: Factors
     gb: Factors
     dram: Factors
-    rf_order: Tensor
-    gb_order: Tensor
-    dram_order: Tensor
+    rf_order: OrderBatch
+    gb_order: OrderBatch
+    dram_order: OrderBatch
 
     @classmethod
-    def from_tensor(cls, factors: Tensor, orders: Table[str, Tensor]) -> "MappingBatch":
-        """factors: int64 [N, 4, 7], levels in the order of `Level`; orders: by name, [N, loops]."""
+    def from_tensor(cls, factors: Tensor, orders: Table[str, OrderBatch]) -> "MappingBatch":
+        """factors: int64 [N, 4, 7], levels in the order of `Level`; orders: by name."""
         columns = factors.permute(1, 2, 0).contiguous()
         return cls(**{level.name.lower(): Factors(columns[level]) for level in Level}, **orders)
 
@@ -190,37 +191,9 @@ class MappingBatch:
     def from_mappings(cls, mappings: Sequence[Mapping]) -> "MappingBatch":
         """One row per mapping."""
         return cls.from_tensor(torch.tensor([[m.factors(level) for level in Level] for m in mappings]),
-                               {n: torch.tensor([getattr(m, n) for m in mappings]) for n in ORDERS})
+                               {n: OrderBatch.of([getattr(m, n) for m in mappings]) for n in ORDERS})
 
 
 def mapping_at(factors: Tensor, orders: Table[str, tuple[Dim, ...]]) -> Mapping:
     """The record of one row [4, 7] with these loop orders."""
     return Mapping(**{level.name.lower(): tuple(factors[level].tolist()) for level in Level}, **orders)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Nest:
-    """Loops of one level in their order: bounds [N, loops], and per operand the lowest relevant loop [N]."""
-
-    bounds: Tensor
-    lowest: dict[Operand, Tensor]
-
-    @classmethod
-    def of(cls, order: Tensor, factors: tuple[Tensor, ...]) -> "Nest":
-        """order: [N, loops] of dims; factors: per dim [N]."""
-        bounds = torch.stack(factors, dim=1).gather(1, order)
-        moves, loops = bounds > 1, order.shape[1]
-        lowest = {}
-        for x in Operand:
-            hit = RELEVANCE[x][order] & moves
-            lowest[x] = torch.where(hit.any(1), hit.to(torch.uint8).argmax(1), loops)
-        return cls(bounds=bounds, lowest=lowest)
-
-    def tiles(self, operand: Operand) -> Tensor:
-        """[N]: tiles of the operand that the nest visits = product of the bounds from its lowest loop outward."""
-        loop = torch.arange(self.bounds.shape[1])
-        inside = loop < self.lowest[operand][:, None]
-        return self.bounds.masked_fill(inside, 1).prod(dim=1)
-
-
-RELEVANCE = {x: torch.tensor([d in RELEVANT[x] for d in DIMS]) for x in Operand}

@@ -11,17 +11,6 @@ import torch
 from torch import Tensor
 
 
-def lowest_relevant(bounds: Tensor, relevant: Tensor) -> Tensor:
-    """[N]: number of the lowest loop that is relevant and has a bound above 1; the loop count without one.
-
-    bounds: [loops, N]; relevant: bool [loops, N] or [loops, 1].
-    """
-    moves, lowest = relevant & (bounds > 1), torch.full_like(bounds[0], len(bounds))
-    for i in reversed(range(len(bounds))):
-        lowest.masked_fill_(moves[i], i)
-    return lowest
-
-
 def unshared_cycles(bounds: Tensor, compute: Tensor, lowest: dict, duration: dict, fills: tuple,
                     drains: tuple) -> Tensor:
     """int64 [N]: cycles of a level whose operands have a port each.

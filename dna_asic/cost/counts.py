@@ -5,11 +5,13 @@ The counters of the hardware hang on its memories' enables; each function says w
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, Nest
+from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch
+from dna_asic.cost.nest import Nest
 from dna_asic.spec.dims import RELEVANT, Dim, Operand
 from dna_asic.spec.geometry import Geometry, ceil_div, positions
 from dna_asic.spec.instruction import INSTRUCTION_BYTES
@@ -33,103 +35,112 @@ class Schedule:
     @property
     def dram_tiles(self) -> Tensor:
         """D."""
-        return self.dram.bounds.prod(dim=1)
+        return self.dram.steps
 
-    @property
+    @cached_property
     def array_steps(self) -> Tensor:
         """Array tiles of the whole layer."""
-        return self.gb.bounds.prod(dim=1) * self.dram_tiles
+        return self.gb.steps * self.dram_tiles
+
+    @cached_property
+    def array_tiles(self) -> dict[Operand, Tensor]:
+        """Array tiles of each operand that are filled or drained."""
+        return {x: tiles * self.dram_tiles for x, tiles in self.gb.tiles.items()}
+
+    @cached_property
+    def used_pes(self) -> Tensor:
+        """As the function."""
+        return used_pes(self.chips, self.mapping)
+
+    @cached_property
+    def psum_sets(self) -> Tensor:
+        """As the function."""
+        return psum_sets(self.chips, self.mapping)
+
+    @cached_property
+    def psum_visits(self) -> Tensor:
+        """Writes of psums: one whenever the RF nest leaves a psum, and one at every step's end."""
+        return self.rf.tiles[O] * self.array_steps * self.psum_sets
+
+    @cached_property
+    def drained_words(self) -> Tensor:
+        """Words of one drain: n_o lanes a beat, one where a single PE lies on the lane axis."""
+        lane, _ = positions(self.chips, self.mapping.noc, O)
+        return self.geometry.fill_beats[O] * torch.where(lane > 1, self.chips.n_o, 1)
+
+    @cached_property
+    def noc_words(self) -> dict[Operand, Tensor]:
+        """Words over the RF ports: n_X a beat for W and I, drained words for O."""
+        words = {x: self.geometry.fill_beats[x] * self.chips.widths[x] * self.array_tiles[x] for x in (W, I)}
+        return words | {O: self.drained_words * self.array_tiles[O]}
+
+    @cached_property
+    def postprocess_words(self) -> Tensor:
+        """Words that the store walk reads, n_pp a cycle, padding included."""
+        return self.geometry.store_cycles * self.chips.n_pp * self.dram.tiles[O]
+
+    @cached_property
+    def output_bytes(self) -> Tensor:
+        """Bytes of the output tensor in whole beats, after fused pooling; channels in blocks, groups padded apart."""
+        bound, window, port = self.layer.bound, self.layer.pool_window, self.chips.port_bytes
+        pixels = (bound(Dim.P) // window) * (bound(Dim.Q) // window)
+        return pixels * channel_blocks(bound(Dim.G), bound(Dim.K), self.layer.depthwise, port) * port
 
 
 def count(s: Schedule) -> Counts:
     """All events of the layer."""
     return Counts(
-        macs=macs(s), rf_reads=rf_reads(s), rf_writes=rf_writes(s), noc=noc_words(s), gb_reads=gb_reads(s),
-        gb_writes=gb_writes(s), dram_reads=dram_reads(s), dram_writes=dram_writes(s), postprocess=postprocess_words(s))
+        macs=macs(s), rf_reads=rf_reads(s), rf_writes=rf_writes(s), noc=s.noc_words, gb_reads=gb_reads(s),
+        gb_writes=gb_writes(s), dram_reads=dram_reads(s), dram_writes={O: s.output_bytes},
+        postprocess=s.postprocess_words)
 
 
-def used_pes(s: Schedule) -> Tensor:
+def used_pes(chips: ChipBatch, mapping: MappingBatch) -> Tensor:
     """PEs in use."""
-    return s.mapping.noc[s.chips.row_dim] * s.mapping.noc[s.chips.col_dim]
+    return mapping.noc[chips.row_dim] * mapping.noc[chips.col_dim]
 
 
-def psum_sets(s: Schedule) -> Tensor:
+def psum_sets(chips: ChipBatch, mapping: MappingBatch) -> Tensor:
     """Psum register files in use: PEs, or the roots of the adder trees."""
-    rows, cols = (s.mapping.noc[s.chips.root_dims[:, n]] for n in (0, 1))
-    return rows * cols
+    return mapping.noc[chips.root_dims[:, 0]] * mapping.noc[chips.root_dims[:, 1]]
 
 
 def macs(s: Schedule) -> Tensor:
     """Issued multiply-accumulates: PEs in use x RF iterations x array steps."""
-    return used_pes(s) * s.rf.bounds.prod(dim=1) * s.array_steps
+    return s.used_pes * s.rf.steps * s.array_steps
 
 
 def rf_reads(s: Schedule) -> dict[Operand, Tensor]:
     """W, I: a fresh read whenever the word changes and at every step start. O: visits that are not first visits."""
-    reads = {x: s.rf.tiles(x) * s.array_steps * used_pes(s) for x in (W, I)}
-    residencies = s.gb.tiles(O) * s.dram_tiles
-    return reads | {O: psum_visits(s) - s.geometry.rf_words[O] * residencies * psum_sets(s)}
-
-
-def psum_visits(s: Schedule) -> Tensor:
-    """Writes of psums: one whenever the RF nest leaves a psum, and one at every step's end."""
-    return s.rf.tiles(O) * s.array_steps * psum_sets(s)
+    reads = {x: s.rf.tiles[x] * s.array_steps * s.used_pes for x in (W, I)}
+    return reads | {O: s.psum_visits - s.geometry.rf_words[O] * s.array_tiles[O] * s.psum_sets}
 
 
 def rf_writes(s: Schedule) -> dict[Operand, Tensor]:
     """W, I: words captured, over PEs in use, per fill. O: visits."""
-    writes = {x: s.geometry.rf_words[x] * s.gb.tiles(x) * s.dram_tiles * used_pes(s) for x in (W, I)}
-    return writes | {O: psum_visits(s)}
-
-
-def drained_words(s: Schedule) -> Tensor:
-    """Words of one drain: n_o lanes a beat, one where a single PE lies on the lane axis."""
-    lane, _ = positions(s.chips, s.mapping.noc, O)
-    return s.geometry.fill_beats[O] * torch.where(lane > 1, s.chips.n_o, 1)
-
-
-def noc_words(s: Schedule) -> dict[Operand, Tensor]:
-    """Words over the RF ports: n_X a beat for W and I, drained words for O."""
-    words = {x: s.geometry.fill_beats[x] * s.chips.widths[x] * s.gb.tiles(x) * s.dram_tiles for x in (W, I)}
-    return words | {O: drained_words(s) * s.gb.tiles(O) * s.dram_tiles}
-
-
-def postprocess_words(s: Schedule) -> Tensor:
-    """Words that the store walk reads, n_pp a cycle, padding included."""
-    return s.geometry.store_cycles * s.chips.n_pp * s.dram.tiles(O)
+    writes = {x: s.geometry.rf_words[x] * s.array_tiles[x] * s.used_pes for x in (W, I)}
+    return writes | {O: s.psum_visits}
 
 
 def gb_reads(s: Schedule) -> dict[Operand, Tensor]:
     """W, I: words to the RF ports. O: added drains (not the first visit of a word) and the store's reads."""
     distinct = math.prod((s.mapping.gb[d] for d in RELEVANT[O]), start=1)
     first_tiles = s.dram_tiles // s.mapping.dram[Dim.C]
-    added = s.gb.tiles(O) * s.dram_tiles - distinct * first_tiles
-    return {x: noc_words(s)[x] for x in (W, I)} | {O: drained_words(s) * added + postprocess_words(s)}
+    added = s.array_tiles[O] - distinct * first_tiles
+    return {x: s.noc_words[x] for x in (W, I)} | {O: s.drained_words * added + s.postprocess_words}
 
 
 def gb_writes(s: Schedule) -> dict[Operand, Tensor]:
     """W, I: bytes that DMA writes, zero-filled ones included, parameters not. O: words drained."""
     beats = {W: s.geometry.dma_beats[W] - s.geometry.w_param_beats, I: s.geometry.dma_beats[I]}
-    return {x: beats[x] * s.chips.port_bytes * s.dram.tiles(x) for x in (W, I)} | {O: noc_words(s)[O]}
+    return {x: beats[x] * s.chips.port_bytes * s.dram.tiles[x] for x in (W, I)} | {O: s.noc_words[O]}
 
 
 def dram_reads(s: Schedule) -> dict[Operand, Tensor]:
     """Bytes read from memory: W with parameters and the instruction, I without zero-filled beats, O the residual."""
-    weights = s.geometry.dma_beats[W] * s.chips.port_bytes * s.dram.tiles(W) + INSTRUCTION_BYTES
-    residual = output_beats(s) * s.chips.port_bytes * s.layer.has_residual
+    weights = s.geometry.dma_beats[W] * s.chips.port_bytes * s.dram.tiles[W] + INSTRUCTION_BYTES
+    residual = s.output_bytes * s.layer.has_residual
     return {W: weights, I: input_beats(s) * s.chips.port_bytes, O: residual}
-
-
-def dram_writes(s: Schedule) -> dict[Operand, Tensor]:
-    """Bytes written to memory: whole beats of the output tensor, once each."""
-    return {O: output_beats(s) * s.chips.port_bytes}
-
-
-def output_beats(s: Schedule) -> Tensor:
-    """Beats of the output tensor after fused pooling; channels in blocks of port_bytes, groups padded apart."""
-    bound, window = s.layer.bound, s.layer.pool_window
-    pixels = (bound(Dim.P) // window) * (bound(Dim.Q) // window)
-    return pixels * channel_blocks(bound(Dim.G), bound(Dim.K), s.layer.depthwise, s.chips.port_bytes)
 
 
 def input_beats(s: Schedule) -> Tensor:
@@ -139,7 +150,7 @@ def input_beats(s: Schedule) -> Tensor:
     """
     layer, dram = s.layer, s.mapping.dram
     distinct = math.prod(dram[d] for d in (Dim.G, Dim.C, Dim.P, Dim.Q))
-    repeats = s.dram.tiles(I) // distinct
+    repeats = s.dram.tiles[I] // distinct
     rows = overlap(dram[Dim.P], s.geometry.gb_tile[Dim.P] * layer.stride, s.geometry.i_tile[0], layer.pad, layer.h)
     cols = overlap(dram[Dim.Q], s.geometry.gb_tile[Dim.Q] * layer.stride, s.geometry.i_tile[1], layer.pad, layer.w)
     return repeats * rows * cols * _input_blocks(s)

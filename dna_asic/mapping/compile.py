@@ -6,7 +6,7 @@ import numpy as np
 
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.mapping.layout import ChannelLayout, PhysicalLayer, lay_out
-from dna_asic.spec.accelerator import MAX_CHUNKS, AcceleratorConfig, Mapping
+from dna_asic.spec.accelerator import MAX_CHUNKS, NO_DIM, AcceleratorConfig, Mapping
 from dna_asic.spec.dims import DIMS, DRAM_DIMS, REDUCTION, RELEVANT, Operand
 from dna_asic.spec.geometry import Geometry, ceil_div, check_mapping, positions, round_up
 from dna_asic.spec.instruction import (
@@ -195,19 +195,21 @@ class _LayerCompiler:
         """Fill and drain nests."""
         chunk, rf, noc, geo = self.chunk, self.mapping.rf, self.mapping.noc, self.geo
         i_pixel, i_row, o_pixel, o_row = self._pitches()
-        w_lane, w_other = positions(chunk, noc, W)
-        i_lane, _ = positions(chunk, noc, I)
-        o_lane, o_other = positions(chunk, noc, O)
+        (w_lane, w_other), (i_lane, i_other), (o_lane, o_other) = (positions(chunk, noc, x) for x in Operand)
         fields = {"wf_lane_last": ceil_div(w_lane, chunk.n_w) - 1, "wf_other_last": w_other - 1,
                   "wf_word_last": geo.rf_words[W] - 1, "box_h": geo.rf_box[0], "box_w": geo.rf_box[1],
-                  "window_h": rf[P] * self.shape.stride, "window_w": rf[Q] * self.shape.stride}
-        last = [ceil_div(i_lane, chunk.n_i) - 1, geo.array_box[1] - 1, geo.array_box[0] - 1, rf[C] - 1, rf[G] - 1]
-        fields |= _nest("if", last, {"a": [chunk.n_i, i_pixel, i_row, noc[C], noc[G] * geo.i_group_stride]})
-        axis = {K: 1, G: geo.o_group_stride, P: rf[P] * o_row, Q: rf[Q] * o_pixel, C: 0, R: 0}
-        dims = (chunk.row_dim, chunk.col_dim)
-        lane_dim, other_dim = dims if chunk.lane_axis(O) == "row" else dims[::-1]
+                  "window_h": rf[P] * self.shape.stride if P in (chunk.row_dim, chunk.col_dim) else rf[R],
+                  "window_w": rf[Q] * self.shape.stride}
+        pitch = {C: 1, G: geo.i_group_stride, NO_DIM: 0}  # from one PE to the next
+        last = [ceil_div(i_lane, chunk.n_i) - 1, i_other - 1, geo.array_box[1] - 1, geo.array_box[0] - 1, rf[C] - 1,
+                rf[G] - 1]
+        strides = [pitch[chunk.lane_dim(I)] * chunk.n_i, pitch[chunk.other_dim(I)], i_pixel, i_row, noc[C],
+                   noc[G] * geo.i_group_stride]
+        fields |= _nest("if", last, {"a": strides})
+        pitch = {K: 1, G: geo.o_group_stride, P: rf[P] * o_row, Q: rf[Q] * o_pixel, NO_DIM: 0}
         last = [ceil_div(o_lane, chunk.n_o) - 1, o_other - 1, rf[Q] - 1, rf[P] - 1, rf[K] - 1, rf[G] - 1]
-        strides = [axis[lane_dim] * chunk.n_o, axis[other_dim], o_pixel, o_row, noc[K], noc[G] * geo.o_group_stride]
+        strides = [pitch[chunk.lane_dim(O)] * chunk.n_o, pitch[chunk.other_dim(O)], o_pixel, o_row, noc[K],
+                   noc[G] * geo.o_group_stride]
         return fields | _nest("od", last, {"a": strides})
 
     def _dram(self, source: TensorLayout, output: TensorLayout):

@@ -343,19 +343,21 @@ class _Array:
         """Byte offset in the I half, from the array tile's, of [row, col, RF word]: the fill, beat by beat."""
         f, chunk = self.f, self.chunk
         walk = _Walk.of(f, "if", I_FILL_LOOPS, ["a"])
-        box, lane_axis = f["box_h"] * f["box_w"], chunk.lane_axis(I)
-        boxes = (f["if_last_3"] + 1) * (f["if_last_4"] + 1)
-        result = np.full((*self.used, boxes * box), -1, np.int64)
-        group, column, row = walk.index[:, 0], walk.index[:, 1], walk.index[:, 2]
-        which = walk.index[:, 4] * (f["if_last_3"] + 1) + walk.index[:, 3]
-        for r, c in np.ndindex(*self.used):
-            place = {"row": r, "col": c, None: 0}[lane_axis]
-            lane = place % chunk.n_i
-            y = row - (r * f["window_h"] if chunk.row_dim is Dim.P else 0)
-            x = column - (c * f["window_w"] if chunk.col_dim is Dim.Q else 0)
-            taken = (y >= 0) & (y < f["box_h"]) & (x >= 0) & (x < f["box_w"]) & (group == place // chunk.n_i)
+        box = f["box_h"] * f["box_w"]
+        group, other, column, row, c, g = walk.index.T
+        which = g * (f["if_last_4"] + 1) + c
+        result = np.full((*self.used, (which[-1] + 1) * box), -1, np.int64)
+        pitch = {Dim.P: f["window_h"], Dim.R: 1 if chunk.crossed else f["window_h"], Dim.Q: f["window_w"]}
+        for place in np.ndindex(*self.used):
+            at = dict(zip((chunk.row_dim, chunk.col_dim), place, strict=True))
+            y = row - sum(at[d] * pitch[d] for d in (Dim.P, Dim.R) if d in at)
+            x = column - at.get(Dim.Q, 0) * pitch[Dim.Q]
+            taken = (y >= 0) & (y < f["box_h"]) & (x >= 0) & (x < f["box_w"])
+            lane_at = at.get(chunk.lane_dim(I), 0)
+            lane = lane_at % chunk.n_i
+            taken &= (group == lane_at // chunk.n_i) & (other == at.get(chunk.other_dim(I), 0))
             byte = walk.address["a"] if lane == 0 else walk.address["a"] // chunk.n_i * chunk.n_i + lane
-            result[r, c, (which * box + y * f["box_w"] + x)[taken]] = byte[taken]
+            result[*place, (which * box + y * f["box_w"] + x)[taken]] = byte[taken]
         if (result < 0).any():
             raise VerificationError("Program: an input fill leaves words of a PE's box unwritten; compile it again.")
         return result

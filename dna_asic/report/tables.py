@@ -46,6 +46,7 @@ def cost_table(report: CostReport) -> str:
     share = [(level, pj * 1e-6, 100 * pj / total_pj if total_pj else 0.0)
              for level, pj in report.energy_pj_by_level.items()]
     totals = [("latency", report.latency_cycles, "cycles"), ("latency", report.latency_s * 1e3, "ms"),
+              ("period of many images", report.period_cycles, "cycles"),
               ("energy", report.energy_j * 1e6, "uJ"), ("area", report.area_mm2, "mm2"),
               ("EDP", report.edp_js, "J s")]
     layers = [(layer.name, layer.cycles, layer.counts.macs, sum(layer.energy_pj.values()) * 1e-6)

@@ -18,7 +18,7 @@ from dna_asic.spec.accelerator import MAX_CHUNKS
 OPCODE_LAYER = 0x4C  # 'L'; anything else is an illegal instruction
 RF_LOOPS = GB_LOOPS = 7
 DRAM_LOOPS = 5
-I_FILL_LOOPS = 5  # lane group, array-box column, array-box row, c_rf, g_rf
+I_FILL_LOOPS = 6  # lane group, other axis, array-box column, array-box row, c_rf, g_rf
 O_DRAIN_LOOPS = 6  # lane group, other axis, q_rf, p_rf, k_rf, g_rf
 STORE_LOOPS = 5  # window column, window row, pooled column, pooled row, block
 BASE_PROGRAM, BASE_INPUT, BASE_OUTPUT = 0, 1, 2  # which base register an address is relative to

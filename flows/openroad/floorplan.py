@@ -11,7 +11,7 @@ UTILISATION = 0.6  # of the core that is left to cells: ORFS' PLACE_DENSITY of s
 HALO_ROWS = 4  # rows kept free around a memory
 MARGIN_ROWS = 4  # between core and die
 
-_INSTANCE = re.compile(r"^\s+\\?([\w$]+)\s+(\\\S+|[\w$]+)\s*\($", re.MULTILINE)
+_INSTANCE = re.compile(r"^\s+\\?(\S+)\s+\\?(\S+)\s*\($", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Floorplan:
 def macro_instances(netlist: str, top: str) -> dict[str, str]:
     """{instance path: macro} of every memory below `top`, in the netlist's order; "/" stands between levels."""
     bodies = {name: _INSTANCE.findall(body) for name, body in
-              re.findall(r"^module \\?([\w$]+)\s*\(.*?;(.*?)^endmodule", netlist, re.DOTALL | re.MULTILINE)}
+              re.findall(r"^module \\?(\S+?)\s*\(.*?;(.*?)^endmodule", netlist, re.DOTALL | re.MULTILINE)}
     return dict(_walk(bodies, top, ""))
 
 
 def _walk(bodies, module, prefix) -> Iterator[tuple[str, str]]:
     for kind, name in bodies[module]:
-        path = prefix + name.removeprefix("\\")
+        path = prefix + name
         if kind.startswith("sram_"):
             yield path, kind
         elif kind in bodies:

@@ -29,6 +29,7 @@ from flows.openroad.steps import run_step
 from flows.openroad.synthesis import synthesis_step
 from flows.openroad.timing import block_power, timing_step
 
+_CHUNK = re.compile(r"chunk_\d+")
 ASSUMED_ACTIVITY = 0.1  # toggles per pin and cycle where no simulation was traced; OpenSTA's own default
 
 
@@ -36,7 +37,8 @@ ASSUMED_ACTIVITY = 0.1  # toggles per pin and cycle where no simulation was trac
 class SynthRecord:
     """What the flow says of one design. `library_*`: at the library's node; the rest at the target's node.
 
-    area_um2_by_block: cells of each direct child of the top (and "top" for its own), and "sram" for all macros.
+    area_um2_by_block: cells of each block, and "sram" for all macros. A block is a direct child of the top, or of a
+    chunk in it ("chunk_0/core"); "top" and "chunk_0" are their own cells.
     power_mw_by_block likewise without "sram": macros are charged per access, by whoever knows the accesses.
     still_mw: the part of it that the running clock and leakage take with every signal still.
     modules: of each module its instances, and the area of the cells in one of them, modules below it apart.
@@ -137,7 +139,7 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
         library_power_mw=sum(power.values()), slack_ps=1e3 * timed.metrics["worst_slack_ns"],
         total_negative_slack_ps=1e3 * timed.metrics["total_negative_slack_ns"],
         critical_path=timed.metrics["critical_path"], area_um2_by_block=area,
-        power_mw_by_block=_by_child({b: p * factors.energy for b, p in power.items()}),
+        power_mw_by_block=_by_block({b: p * factors.energy for b, p in power.items()}),
         still_mw=sum(b[0] for b in blocks.values()) * factors.energy,
         modules={name: (m["instances"], m["own_area_um2"] * factors.area)
                  for name, m in mapped.metrics["modules"].items()},
@@ -181,20 +183,33 @@ def _mean_rate(blocks, rates):
     return sum(rates[b] * per_toggle for b, (_, per_toggle, _) in blocks.items()) / weight if weight else 0.0
 
 
-def _by_child(figures):
-    """Sum over instance paths by their first name; the top's own cells are "top"."""
+def _block(path):
+    """The block of an instance path."""
+    names = path.split("/")
+    return "/".join(names[:2 if _CHUNK.fullmatch(names[0]) else 1]) or "top"
+
+
+def _by_block(figures):
+    """Sum over instance paths by their block."""
     sums = {}
     for path, value in figures.items():
-        child = path.partition("/")[0] or "top"
-        sums[child] = sums.get(child, 0.0) + value
+        sums[_block(path)] = sums.get(_block(path), 0.0) + value
     return dict(sorted(sums.items()))
 
 
 def _area_by_block(netlist, metrics, top, factor):
-    """Scaled cell area of every direct child of the top; `own` cells of the top under "top"."""
-    modules = metrics["modules"]
-    body = re.search(rf"^module \\?{re.escape(top)}\s*\(.*?^endmodule", netlist.read_text(), re.DOTALL | re.MULTILINE)
+    """Scaled cell area of every block."""
+    modules, text = metrics["modules"], netlist.read_text()
+    area = {"top": modules[top]["own_area_um2"]}
+    for name, kind in _children(text, top, modules).items():
+        below = _children(text, kind, modules) if _CHUNK.fullmatch(name) else {}
+        area[name] = modules[kind]["own_area_um2" if below else "area_um2"]
+        area |= {f"{name}/{child}": modules[of]["area_um2"] for child, of in below.items()}
+    return {block: um2 * factor for block, um2 in sorted(area.items())}
+
+
+def _children(netlist, module, modules):
+    """{instance: its module} of a module's direct children."""
+    body = re.search(rf"^module \\?{re.escape(module)}\s*\(.*?^endmodule", netlist, re.DOTALL | re.MULTILINE)
     found = re.findall(r"^\s+\\?(\S+)\s+\\?(\S+) \($", body[0], re.MULTILINE) if body else []
-    area = {name: modules[kind]["area_um2"] * factor for kind, name in found if kind in modules}
-    area["top"] = modules[top]["own_area_um2"] * factor
-    return dict(sorted(area.items()))
+    return {name: kind for kind, name in found if kind in modules}

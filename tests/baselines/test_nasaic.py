@@ -9,7 +9,7 @@ from dna_asic.cost import evaluate_design
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import trivial_mapping
-from dna_asic.mapping.optimise import Effort
+from dna_asic.mapping.tilings import Effort
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
 from dna_asic.spec.design import Design
 from dna_asic.spec.dims import Dim

@@ -62,12 +62,13 @@ class Point:
         }
 
 
-def run(chip, quant, seed, batches, tmp_path_factory, **options) -> tuple[Point, list[ChipRun]]:
-    """Runs of so many images each, with random mappings on a random assignment."""
+def run(chip, quant, seed, batches, tmp_path_factory, change=lambda program: program,
+        **options) -> tuple[Point, list[ChipRun]]:
+    """Runs of so many images each, with random mappings on a random assignment; `change`: of the program."""
     print(f"seed {seed}")
     shapes = hardware_shapes(quant.network, chip.port_bytes)
     assignment, mappings = draw_design(chip, quant.network, random.Random(seed))
-    program = compile_program(chip, quant, mappings, assignment)
+    program = change(compile_program(chip, quant, mappings, assignment))
     x = random_images(quant.network, sum(batches), seed)
     build = tmp_path_factory.getbasetemp() / f"build-{chip.name}"
     build.mkdir(exist_ok=True)

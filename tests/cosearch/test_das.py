@@ -12,7 +12,8 @@ from dna_asic.cost import evaluate_design
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.mapping.optimise import Effort, Mapper
+from dna_asic.mapping.optimise import Mapper
+from dna_asic.mapping.tilings import Effort
 from dna_asic.spec.geometry import check_mapping
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
 from dna_asic.spec.pipeline import pipeline

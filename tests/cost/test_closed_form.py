@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from dna_asic.cost.closed_form import Member, lowest_relevant, shared_cycles, unshared_cycles
+from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
 from dna_asic.cost.oracle import Port, run_level, run_two_levels
 
 
@@ -18,9 +18,13 @@ def random_nest(rng, loops):
     return bounds, relevant, {x: rng.randrange(0, 40) for x in "wior"}, rng.randrange(1, 30)
 
 
+def lowest(bounds, relevant):
+    return next((i for i, (r, b) in enumerate(zip(relevant, bounds, strict=True)) if r and b > 1), len(bounds))
+
+
 def batch(nests):
     bounds = torch.tensor([n[0] for n in nests]).T
-    low = {x: lowest_relevant(bounds, torch.tensor([n[1][x] for n in nests]).T) for x in "wior"}
+    low = {x: torch.tensor([lowest(n[0], n[1][x]) for n in nests]) for x in "wior"}
     duration = {x: torch.tensor([n[2][x] for n in nests]) for x in "wior"}
     return bounds, low, duration, torch.tensor([n[3] for n in nests])
 
@@ -119,5 +123,14 @@ def test_two_levels_compose():
 
 def test_trace_lists_every_boundary():
     trace = []
-    run_level((2, 3), 4, [[Port(1, (True, False))]], trace)
-    assert [e.boundary for e in trace] == [0, 1, 0, 1, 0] and trace[0].cycle == 5
+    run_level((2, 3), 4, [[Port(1, (True, False))], [Port(6, (False, True), drain=True)]], trace)
+    assert [e.boundary for e in trace] == [None, 0, 1, 0, 1, 0, 2]
+    assert [e.cycle for e in trace] == [1, 5, 9, 13, 17, 21, 25]
+    assert [e.waited for e in trace] == [()] * 7
+    assert trace[0].step == (0, 0) and trace[-1].step is None
+
+
+def test_trace_names_the_group_waited_for():
+    trace = []
+    run_level((3,), 4, [[Port(7, (True,))], [Port(2, (True,), drain=True)]], trace)
+    assert [(e.cycle, e.waited) for e in trace] == [(7, ()), (14, (0,)), (21, (0,)), (25, ())]

@@ -9,25 +9,17 @@ from chips import KINDS, kind_chip
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, evaluate_design
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.gads import GadsSpace
+from dna_asic.mapping.candidates import ORDER, ROWS, Noise, complete, sample, smallest
 from dna_asic.mapping.legality import check_batch
-from dna_asic.mapping.optimise import (
-    GENES,
-    Effort,
-    Mapper,
-    _sample,
-    _smallest,
-    complete,
-    map_layer,
-    order_tables,
-    orders_of,
-)
+from dna_asic.mapping.optimise import Mapper, map_layer
+from dna_asic.mapping.tilings import Effort, orders_of
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping, Reduction
 from dna_asic.spec.dims import DIMS, Dim, Level
 from dna_asic.spec.geometry import check_mapping, mapping_faults
 from dna_asic.spec.layer import LayerOp, LayerShape
 from dna_asic.technology import load_technology
 
-ORDERS = orders_of(torch.ones((1, GENES, 7), dtype=torch.int64), order_tables(LoopOrders()))
+ORDERS = orders_of(torch.zeros((1, ROWS, 7), dtype=torch.int64), LoopOrders())
 TECHNOLOGY = load_technology("asic-28nm")
 LAYERS = (
     LayerShape(k=24, c=16, p=8, q=8, r=3, s=3, pad=1, h=8, w=8),
@@ -75,13 +67,11 @@ def test_legality_equals_mapping_faults(layer):
     rng, seen = random.Random(repr(layer)), set()
     for chip in (*chips(8), ROW_STATIONARY, *map(kind_chip, rng.sample(list(KINDS), 24))):
         chunk = chip.chunks[0]
-        genes = _sample(*(b.take(torch.zeros(15, dtype=torch.int64)) for b in (
-            LayerBatch.from_shapes([layer]), ChipBatch.from_configs([chip]))), torch.Generator().manual_seed(1))
-        batch = LayerBatch.from_shapes([layer] * 30), ChipBatch.from_configs([chip] * 30)
-        rows = complete(LayerBatch.from_shapes([layer] * 15), ChipBatch.from_configs([chip] * 15), genes).tolist()
+        one = LayerBatch.from_shapes([layer]), ChipBatch.from_configs([chip])
+        drawn = torch.cat([sample(one[0], Noise(torch.Generator().manual_seed(1), 15)), smallest(one[0])], dim=1)
+        rows = complete(*one, drawn)[0, :, :ORDER].tolist()
         rows += [random_factors(rng, layer, chunk, rng.random() < 0.2) for _ in range(14)]
-        rows += complete(*(b.take(torch.zeros(1, dtype=torch.int64)) for b in batch), _smallest(
-            LayerBatch.from_shapes([layer]))).tolist()
+        batch = LayerBatch.from_shapes([layer] * 30), ChipBatch.from_configs([chip] * 30)
         got = check_batch(*batch, MappingBatch.from_tensor(torch.tensor(rows), ORDERS)).legal
         for row, legal in zip(rows, got.tolist(), strict=True):
             mapping = Mapping(**{level.name.lower(): tuple(row[level]) for level in Level})

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from chips import CHIPS, make_chip
+from chips import CHIPS, KINDS, make_chip
 
 from dna_asic.errors import InfeasibleDesign, VerificationError
 from dna_asic.golden import run_golden
@@ -46,6 +46,15 @@ def test_program_random_mappings(name, network):
         chunk = chip.chunks[0]
         program = compiled(chip, quant, lambda s: random_mapping(s, chip, chunk, rng))  # noqa: B023
         assert_golden(program, chip, quant, random_images(quant.network, 1, seed)[0])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_program_random_mappings_of_every_kind_of_chip(name):
+    chip, rng = make_chip(name), random.Random(name)
+    for network in NETWORKS.values():
+        quant = network(rng.randrange(100))
+        program = compiled(chip, quant, lambda s: random_mapping(s, chip, chip.chunks[0], rng))
+        assert_golden(program, chip, quant, random_images(quant.network, 1, rng.randrange(100))[0])
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -73,17 +73,19 @@ def noc_fields(layer, chunk, port_bytes, mapping, geo):
     """Fill and drain nests."""
     rf, noc = mapping.rf, mapping.noc
     i_pixel, i_row, o_pixel, o_row = pitches(port_bytes, geo)
-    w_lane, w_other = positions(chunk, noc, W)
-    i_lane, _ = positions(chunk, noc, I)
-    o_lane, o_other = positions(chunk, noc, O)
+    (w_lane, w_other), (i_lane, i_other), (o_lane, o_other) = (positions(chunk, noc, x) for x in Operand)
+    dims = (chunk.row_dim, chunk.col_dim)
     fields = {"wf_lane_last": ceil_div(w_lane, chunk.n_w) - 1, "wf_other_last": w_other - 1,
               "wf_word_last": geo.rf_words[W] - 1, "box_h": geo.rf_box[0], "box_w": geo.rf_box[1],
-              "window_h": rf[P] * layer.stride, "window_w": rf[Q] * layer.stride}
-    last = [ceil_div(i_lane, chunk.n_i) - 1, geo.array_box[1] - 1, geo.array_box[0] - 1, rf[C] - 1, rf[G] - 1]
-    fields |= _nest("if", last, {"a": [chunk.n_i, i_pixel, i_row, noc[C], noc[G] * geo.i_group_stride]})
+              "window_h": rf[P] * layer.stride if P in dims else rf[R], "window_w": rf[Q] * layer.stride}
+    i_stride = {C: 1, G: geo.i_group_stride}
+    last = [ceil_div(i_lane, chunk.n_i) - 1, i_other - 1, geo.array_box[1] - 1, geo.array_box[0] - 1, rf[C] - 1,
+            rf[G] - 1]
+    fields |= _nest("if", last, {"a": [
+        i_stride.get(chunk.lane_dim(I), 0) * chunk.n_i, i_stride.get(chunk.other_dim(I), 0), i_pixel, i_row, noc[C],
+        noc[G] * geo.i_group_stride]})
     axis_stride = {K: 1, G: geo.o_group_stride, P: rf[P] * o_row, Q: rf[Q] * o_pixel, C: 0, R: 0}
-    lane_dim, other_dim = ((chunk.row_dim, chunk.col_dim) if chunk.lane_axis(O) == "row"
-                           else (chunk.col_dim, chunk.row_dim))
+    lane_dim, other_dim = dims if chunk.lane_axis(O) == "row" else dims[::-1]
     last = [ceil_div(o_lane, chunk.n_o) - 1, o_other - 1, rf[Q] - 1, rf[P] - 1, rf[K] - 1, rf[G] - 1]
     strides = [axis_stride[lane_dim] * chunk.n_o, axis_stride[other_dim], o_pixel, o_row, noc[K],
                noc[G] * geo.o_group_stride]

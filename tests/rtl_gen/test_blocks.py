@@ -11,7 +11,7 @@ from dna_asic.spec.latency import CORE_CYCLES, tree_depth
 from rtl_gen.buffer import PsumBuffer
 from rtl_gen.nest import Nest
 from rtl_gen.pe import Accumulator, Pe
-from rtl_gen.pe_array import AdderTree
+from rtl_gen.pe_line import AdderTree
 from rtl_gen.sequencer import ArraySequencer
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
+from chips import KINDS, kind_chip
 from core_program import (
     convolve,
     core_counts,
@@ -23,7 +24,7 @@ from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, R
 from dna_asic.spec.dims import DIMS, Operand
 from dna_asic.spec.geometry import check_mapping
 from dna_asic.spec.latency import CORE_CYCLES, drain_latency, fill_latency
-from dna_asic.spec.layer import LayerOp, LayerShape
+from dna_asic.spec.layer import MAX_KERNEL, LayerOp, LayerShape
 from rtl_gen.chunk import COUNT_BITS, ChunkCore
 
 G, K, C, P, Q, R, S = DIMS
@@ -42,6 +43,9 @@ CHUNKS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port
 
 
 def make_chunk(name):
+    if name in KINDS:
+        config = kind_chip(name)
+        return config.chunks[0], config
     rows, cols, (row_dim, col_dim), reduction, (n_w, n_i, n_o, n_pp), (w, i, o), port = CHUNKS[name]
     chunk = ChunkConfig(
         pe_rows=rows, pe_cols=cols, row_dim=row_dim, col_dim=col_dim, reduction=Reduction(reduction),
@@ -65,7 +69,7 @@ def random_tile(rng, chunk, port_bytes, kind):
         mapping = Mapping(rf=tuple(rf), noc=tuple(noc), gb=tuple(gb), dram=(1,) * 7, **random_orders(rng))
         g, k, c, p, q, r, s = (a * b * n for a, b, n in zip(rf, gb, noc, strict=True))
         stride = rng.choice((1, 1, 2, 3))
-        if kind == "dense" and k == c == 1 or r * s * p * q > 600:
+        if kind == "dense" and k == c == 1 or max(r, s) > MAX_KERNEL or r * s * p * q > 600:
             continue
         layer = LayerShape(g=g, k=k, c=c, p=p, q=q, r=r, s=s, stride=stride, h=(p - 1) * stride + r,
                            w=(q - 1) * stride + s, op=LayerOp.MAX if kind == "max" else LayerOp.MAC)
@@ -179,7 +183,7 @@ def simulate_core(config, scenario, reset=None):
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
-@pytest.mark.parametrize("name", CHUNKS)
+@pytest.mark.parametrize("name", [*CHUNKS, *KINDS])
 def test_core_computes_in_the_cycles_of_the_closed_form(name, seed):
     rng = random.Random(f"{name} {seed}")
     chunk, config = make_chunk(name)

@@ -29,11 +29,11 @@ def core_text(name):
     return ModuleSet().render(ChunkCore(config, chunk), "chunk_core")
 
 
-def test_pe_is_written_once():
+def test_line_and_pe_are_written_once():
     text = core_text("kc-tree-4x4")
     assert text.count("module pe_w8_i16(") == 1
-    assert text.count("  pe_w8_i16 ") == 16
-    assert text.count("  adder_tree_4 ") == 4
+    assert text.count("  pe_w8_i16 ") == text.count("  pe_line_kc_tree_multicast_4x4_rf8_16_8_n4_2_2 ") == 4
+    assert text.count("  adder_tree_4x16 ") == 1
 
 
 @pytest.mark.simulator

@@ -7,14 +7,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from chips import make_chip
+from chips import make_chip, make_chips
 
 from dna_asic.errors import ToolError
 from dna_asic.golden import run_golden
 from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.mapping.mapper import random_mapping
-from dna_asic.spec.instruction import BASE_PROGRAM, INSTRUCTION_BYTES, OFFSETS
+from dna_asic.mapping.mapper import random_mapping, trivial_mapping
+from dna_asic.spec.instruction import BASE_PROGRAM, INSTRUCTION_BYTES, OFFSETS, Instruction
 from rtl_gen.emit import emit_verilog
 from sim.chip import FOLDER
 from sim.four_layers import four_layers
@@ -24,65 +24,115 @@ from sim.runner import SIMULATORS, find_tool, run_bench
 PAGE = 4096
 MAPPING_SEED = 3540  # tilings of few cycles, every layer in several DRAM tiles
 SEED = 20
+ASSIGNMENT = {"conv": 0, "depthwise": 1, "pointwise": 0, "classifier": 1}
 
 
-@pytest.fixture(scope="module")
-def job(tmp_path_factory):
-    """Folder with chip.v, memory.bin and job.json: four layers on 4 x 4 PEs, two images."""
-    folder = tmp_path_factory.mktemp("protocol")
-    chip, quant, rng = make_chip("kc-tree-4x4"), four_layers(), random.Random(MAPPING_SEED)
-    mappings = {key: random_mapping(shape, chip, chip.chunks[0], rng)
-                for key, shape in hardware_shapes(quant.network, chip.port_bytes)}
-    program = compile_program(chip, quant, mappings)
-    images = random_images(quant.network, 2, SEED)
-    golden = run_golden(quant, images)
-    residual = next(i for i in (layer.instruction for layer in program.layers) if i["has_residual"])
-    base = 3 * PAGE - residual["r_addr"] - 3 * chip.port_bytes  # a row of an activation tensor lies across two pages
-    base += PAGE * (base < 0)
-    output = base + program.size_bytes
-    inputs = [output + program.output.size_bytes + n * program.input.size_bytes for n in range(2)]
-    memory = np.full(1 << 16, 0xA5, np.uint8)
-    memory[base:base + len(program.image)] = np.frombuffer(program.image, np.uint8)
-    for at, image in zip(inputs, images):
-        memory[at:at + program.input.size_bytes] = np.frombuffer(program.input.pack(image), np.uint8)
-    (folder / "memory.bin").write_bytes(memory.tobytes())
+class Job:
+    """A folder with chip.v, memory.bin and job.json: four layers, `runs` (of each its number of images)."""
 
-    def tensor(layer, image):
-        place, want = layer.output, golden[layer.name][image]
-        want = np.asarray(want).reshape(len(place.slots), place.height, place.width)
+    def __init__(self, folder, chip, mappings, assignment, runs, handshakes):
+        self.quant = four_layers()
+        self.program = compile_program(chip, self.quant, mappings, assignment)
+        images = random_images(self.quant.network, sum(runs), SEED)
+        self.golden = run_golden(self.quant, images)
+        residual = next(x.instruction for x in self.program.layers if x.instruction["has_residual"])
+        base = 3 * PAGE - residual["r_addr"] - 3 * chip.port_bytes  # a row of an activation tensor lies on two pages
+        self.base = base = base + PAGE * (base < 0)
+        self.output = base + self.program.size_bytes
+        self.inputs = self.output + max(runs) * self.program.output.pitch
+        memory = np.full(1 << (self.inputs + sum(runs) * self.program.input.pitch).bit_length(), 0xA5, np.uint8)
+        memory[base:base + len(self.program.image)] = np.frombuffer(self.program.image, np.uint8)
+        for n, image in enumerate(images):
+            at = self.inputs + self.program.input.at(n)
+            memory[at:at + self.program.input.size_bytes] = np.frombuffer(self.program.input.pack(image), np.uint8)
+        (folder / "memory.bin").write_bytes(memory.tobytes())
+        programs = self.program.chunks
+        (folder / "job.json").write_text(json.dumps({
+            "seed": SEED, "memory": str(folder / "memory.bin"), "port_bytes": chip.port_bytes,
+            "registers": {"output": self.output, "input_pitch": self.program.input.pitch,
+                          "output_pitch": self.program.output.pitch},
+            "chunks": [{"registers": {"program": base + c.address, "length": len(c.layers)},
+                        "residuals": [self.residual_region(x) for x in c.layers],
+                        "falling": self.falling_stage(c)} for c in programs],
+            "instruction_bytes": INSTRUCTION_BYTES, "opcode_byte": OFFSETS["opcode"] // 8,
+            "weights": [base + sum(len(c.layers) + 1 for c in programs) * INSTRUCTION_BYTES,
+                        base + len(self.program.image)],
+            "limit_cycles": 200_000, "handshakes": handshakes,
+            "runs": [self.run(sum(runs[:n]), images) for n, images in enumerate(runs)]}))
+        emit_verilog(chip, folder / "chip.v")
+
+    def run(self, first, images):
+        """Registers of a run, and what it leaves in memory."""
+        left = [(layer, n) for layer in self.program.layers for n in range(images)
+                if not layer.output.copies or n >= images - layer.output.copies]
+        return {"registers": {"input": self.inputs + self.program.input.at(first), "images": images},
+                "tensors": [self.tensor(layer, first, n) for layer, n in left]}
+
+    def tensor(self, layer, first, n):
+        """Of a run that begins with image `first`, the tensor of its image n."""
+        place = layer.output
+        want = np.asarray(self.golden[layer.name][first + n]).reshape(len(place.slots), place.height, place.width)
         return {"name": layer.name, "bytes": place.pack(want).hex(), "used": place.pack(np.ones_like(want)).hex(),
-                "at": place.address + (base if place.base_select == BASE_PROGRAM else output)}
+                "at": place.at(n) + (self.base if place.base_select == BASE_PROGRAM else self.output)}
 
-    def residual_region(n):
-        f, size = program.layers[n].instruction, program.layers[n].output.size_bytes
-        return [base + f["r_addr"], base + f["r_addr"] + size] if f["has_residual"] else [0, 0]
+    @staticmethod
+    def falling_stage(chunk):
+        """The first instruction with a stage above the second's."""
+        first, second = (layer.instruction for layer in chunk.layers[:2])
+        return Instruction({**first.values, "stage": second["stage"] + 1}).encode().hex()
 
-    layers = len(program.layers)
-    (folder / "job.json").write_text(json.dumps({
-        "seed": SEED, "memory": str(folder / "memory.bin"), "port_bytes": chip.port_bytes, "program": base,
-        "length": layers, "output": output, "instruction_bytes": INSTRUCTION_BYTES,
-        "opcode_byte": OFFSETS["opcode"] // 8, "residuals": [residual_region(n) for n in range(layers)],
-        "weights": [base + layers * INSTRUCTION_BYTES, base + len(program.image)], "limit_cycles": 200_000,
-        "handshakes": 1600,
-        "images": [{"input": inputs[n], "tensors": [tensor(layer, n) for layer in program.layers]} for n in range(2)]}))
-    emit_verilog(chip, folder / "chip.v")
-    return folder
+    def residual_region(self, layer):
+        """First and last address of what the layer adds."""
+        f = layer.instruction
+        if not f["has_residual"]:
+            return [0, 0]
+        copies = ((1 << f["r_copies_log2"]) - 1) * f["r_pitch"]
+        return [self.base + f["r_addr"], self.base + f["r_addr"] + copies + layer.output.size_bytes]
+
+
+def one_chunk(folder):
+    """4 x 4 PEs, two runs of an image each."""
+    chip, rng = make_chip("kc-tree-4x4"), random.Random(MAPPING_SEED)
+    mappings = {key: random_mapping(shape, chip, chip.chunk, rng)
+                for key, shape in hardware_shapes(four_layers().network, chip.port_bytes)}
+    Job(folder, chip, mappings, {}, [1, 1], handshakes=1600)
+
+
+def two_chunks(folder):
+    """4 x 4 and 2 x 3 PEs, a run of two images and one of one."""
+    chip = make_chips("kc-tree-4x4", "kc-tree-2x3")
+    mappings = {key: trivial_mapping(shape, alone, alone.chunk)
+                for key, shape in hardware_shapes(four_layers().network, chip.port_bytes)
+                for alone in [chip.alone[ASSIGNMENT[key]]]}
+    Job(folder, chip, mappings, ASSIGNMENT, [2, 1], handshakes=300)
+
+
+BENCHES = {"bench_protocol": one_chunk, "bench_chunks": two_chunks}
+
+
+@pytest.fixture(scope="module", params=BENCHES)
+def job(request, tmp_path_factory):
+    """(bench, folder of its job), made once for all simulators."""
+    folder = tmp_path_factory.mktemp(request.param)
+    BENCHES[request.param](folder)
+    return request.param, folder
 
 
 @pytest.mark.simulator
 @pytest.mark.parametrize("simulator", SIMULATORS)
 def test_protocol(job, simulator, tmp_path):
+    bench, folder = job
     try:
         find_tool(simulator)
     except ToolError as fault:
         pytest.skip(str(fault))
-    sources = [job / "chip.v"] + [FOLDER / "chip_ports.vlt"] * (simulator == "verilator")
-    run_bench(module="sim.bench_protocol", top="chip", sources=sources, build_root=tmp_path / "build",
-              work=tmp_path / "work", simulator=simulator, environment={"DNA_ASIC_JOB": str(job / "job.json")})
+    sources = [folder / "chip.v"] + [FOLDER / "chip_ports.vlt"] * (simulator == "verilator")
+    run_bench(module=f"sim.{bench}", top="chip", sources=sources, build_root=tmp_path / "build",
+              work=tmp_path / "work", simulator=simulator, environment={"DNA_ASIC_JOB": str(folder / "job.json")})
     passed = [case.get("name") for case in ElementTree.parse(tmp_path / "work" / "results.xml").iter("testcase")]
-    assert sorted(passed) == sorted(cases())
+    assert sorted(passed) == sorted(cases(bench))
 
 
-def cases():
-    """Names of the bench's cases, as its source has them."""
-    return re.findall(r"^@case\nasync def (\w+)", (FOLDER / "bench_protocol.py").read_text(), re.M)
+def cases(bench):
+    """Names of a bench's cases, as its source has them."""
+    return re.findall(r"^@case\nasync def (\w+)", (FOLDER / f"{bench}.py").read_text(), re.M)

@@ -10,7 +10,7 @@ from dna_asic.technology import load_technology
 from flows.openroad import steps
 from flows.openroad.activity import Activity
 from flows.openroad.checkers import check_all_mapped, check_clock, check_library
-from flows.openroad.flow import ASSUMED_ACTIVITY, run_flow, top_module
+from flows.openroad.flow import ASSUMED_ACTIVITY, _area_by_block, _by_block, run_flow, top_module
 from flows.openroad.platforms import find_library
 from flows.openroad.synthesis import area_metrics, plain_netlist
 from flows.openroad.timing import block_power, timing_metrics
@@ -156,3 +156,15 @@ def test_check_clock_is_longer_in_an_older_library():
     check_clock(0.08, technology, 28)
     with pytest.raises(SpecError, match="at 45 nm"):
         check_clock(0.08, technology, 45)
+
+
+def test_blocks_are_children_of_the_top_and_of_its_chunks(tmp_path):
+    netlist = tmp_path / "netlist.v"
+    netlist.write_text("module chip (clk);\n  \\chip.chunk_0  chunk_0 (\n  );\n  registers registers (\n  );\n"
+                       "  AND2 g (\n  );\nendmodule\nmodule \\chip.chunk_0 (clk);\n  core core (\n  );\nendmodule\n")
+    modules = {"chip": (111, 1), "chip.chunk_0": (100, 30), "registers": (10, 10), "core": (70, 70)}
+    area = _area_by_block(netlist, {"modules": {name: {"area_um2": total, "own_area_um2": own}
+                                                for name, (total, own) in modules.items()}}, "chip", 2.0)
+    assert area == {"top": 2.0, "chunk_0": 60.0, "chunk_0/core": 140.0, "registers": 20.0}
+    assert _by_block({"": 1.0, "chunk_0": 2.0, "chunk_0/core": 3.0, "chunk_0/core/array": 4.0, "pe_0/x": 5.0}) == {
+        "chunk_0": 2.0, "chunk_0/core": 7.0, "pe_0": 5.0, "top": 1.0}

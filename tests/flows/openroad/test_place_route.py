@@ -84,14 +84,14 @@ def test_metrics_wrong_log(change, message):
 
 NETLIST = """module chip(clk, y);
   input clk ;
-  core \\core[0]  (
+  \\chip.core  \\core[0]  (
     .clk(clk)
   );
   sram_64x32 mem (
     .clk(clk)
   );
 endmodule
-module core(clk);
+module \\chip.core (clk);
   sram_48x8 bank_0 (
     .clk(clk)
   );
