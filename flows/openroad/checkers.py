@@ -11,12 +11,13 @@ from flows.openroad.platforms import Library, Scaling
 from flows.openroad.predictive.model import Model
 
 
-def check_all(mapped: dict, timed: dict, library: Library, factors: Scaling) -> Iterator[str]:
+def check_all(mapped: dict, timed: dict, library: Library, factors: Scaling, technology: Technology) -> Iterator[str]:
     """Findings of every checker, in order; raises ToolError for one that makes the figures void."""
     check_all_mapped(mapped)
     yield from check_setup(timed)
     yield from check_latches(mapped)
     yield from check_node(library, factors)
+    yield from check_sources(technology)
 
 
 def check_library(library: Library) -> None:
@@ -59,6 +60,13 @@ def check_latches(mapped: dict) -> Iterator[str]:
     latches = sorted(name for name in mapped["cell_types"] if "LATCH" in name.upper() or "__dl" in name)
     if latches:
         yield f"latches inferred: {', '.join(latches)}."
+
+
+def check_sources(technology: Technology) -> Iterator[str]:
+    """Coefficients of memories and leakage that no source confirms."""
+    used = [name for name in technology.unconfirmed if name.startswith("sram_") or name == "leakage_mw_per_mm2"]
+    if used:
+        yield f"from memory and not confirmed in {technology.name}: {', '.join(used)}."
 
 
 def check_node(library: Library, factors: Scaling) -> Iterator[str]:

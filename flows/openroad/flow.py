@@ -145,7 +145,7 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
                  for name, m in mapped.metrics["modules"].items()},
         leakage_mw=sum(b[2] for b in blocks.values()) * factors.energy, macros=used, activity=origin,
         mean_activity=_mean_rate(blocks, rates),
-        findings=(*check_all(mapped.metrics, timed.metrics, library, factors),
+        findings=(*check_all(mapped.metrics, timed.metrics, library, factors, technology),
                   *((ABSENT + ".",) if place_and_route and placed is None else ())),
         cached=mapped.cached and timed.cached, place_route=placed)
 
