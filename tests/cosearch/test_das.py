@@ -55,7 +55,7 @@ def test_search_comes_to_the_best_of_a_small_space():
     for _ in range(40):
         stats = search.step(NETWORK)
     likeliest = edp[samples.index(search.gumbel.likeliest())]
-    assert len(samples) == 64 and stats.best_cost == edp.min()
+    assert len(samples) == 32 and stats.best_cost == edp.min()
     assert likeliest <= 1.05 * edp.min() < edp.median()
     assert stats.entropy < first and stats.mean_cost < edp.mean()
 
