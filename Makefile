@@ -14,7 +14,7 @@ RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
 APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
-.PHONY: help setup tools search rtl sim synth compare test test-all lint clean
+.PHONY: help setup tools search rtl sim synth compare contract test test-all lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make sim       simulate the Verilog, every byte against the golden model"
 	@echo "make synth     area, slack, power and energy of the Verilog"
 	@echo "make compare   the design beside NASAIC's"
+	@echo "make contract  cost model against Verilog on random chips, layers and mappings"
 	@echo "make test      lint, import rules and quick tests; make test-all: slow ones too"
 
 setup: $(STAMP) tools
@@ -56,6 +57,9 @@ sim: setup
 
 synth: setup
 	$(RUN_TOOL) -m dna_asic.synth --run $(RUN) $(ARGS)
+
+contract: setup
+	$(RUN_TOOL) -m dna_asic.contract --seed $(SEED) $(ARGS)
 
 compare: setup
 	$(RUN_TOOL) -m dna_asic.compare --run $(RUN) $(ARGS)

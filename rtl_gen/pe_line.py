@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib.wiring import In, Out
 
-from dna_asic.spec.accelerator import ChunkConfig, Reduction
+from dna_asic.spec.accelerator import ChunkConfig
 from dna_asic.spec.dims import Dim, Operand
 from dna_asic.spec.latency import hop_axes, tree_depth
 from rtl_gen.buffer import address_bits
@@ -45,9 +45,7 @@ def pick(words: list, index, width: int) -> list:
 @dataclass(frozen=True)
 class Lines:
     """How an array is cut into lines of PEs. along, across: "row" or "col", the axis along which the PEs of a line lie
-    and that from line to line; length, count: PEs in a line, lines.
-
-    An adder tree lies in a line, a chain leads from line to line; where both axes reduce, a line is a row.
+    (ChunkConfig.line_axis) and that from line to line; length, count: PEs in a line, lines.
     """
 
     chunk: ChunkConfig
@@ -57,8 +55,7 @@ class Lines:
     @classmethod
     def of(cls, chunk: ChunkConfig) -> "Lines":
         """The lines of a chunk's array."""
-        columns = chunk.reduction_axes == (("row",) if chunk.reduction is Reduction.TREE else ("col",))
-        return cls(chunk, *(("row", "col") if columns else ("col", "row")))
+        return cls(chunk, chunk.line_axis, "col" if chunk.line_axis == "row" else "row")
 
     @property
     def length(self) -> int:

@@ -3,6 +3,7 @@
 from dna_asic.spec.accelerator import AcceleratorConfig
 from rtl_gen.control import COUNTERS
 from rtl_gen.top import port_prefixes
+from sim.steps import steps_verilog
 
 EVENTS = COUNTERS[1:-1]  # all but cycles and layers
 
@@ -13,9 +14,10 @@ _LITE = """
     .s_axil_arready(arready_lite), .s_axil_rdata(rdata_lite), .s_axil_rvalid(rvalid_lite), .s_axil_rready(1'b1)"""
 
 
-def vector_chip(accelerator: AcceleratorConfig) -> str:
+def vector_chip(accelerator: AcceleratorConfig, steps: bool = False) -> str:
     """Verilog of module `vector_chip`: `chip` with field n of every vector for the memory port of chunk n, and a task
-    that writes the counters of EVENTS of one chunk, a space before each.
+    that writes the counters of EVENTS of one chunk, a space before each. steps: it also writes the
+    steps of `sim.steps`.
     """
     prefixes, port = port_prefixes(len(accelerator.chunks)), accelerator.port_bytes
     outputs = {"arvalid": 1, "araddr": 32, "arlen": 8, "rready": 1, "awvalid": 1, "awaddr": 32, "awlen": 8, "wvalid": 1,
@@ -33,7 +35,8 @@ def vector_chip(accelerator: AcceleratorConfig) -> str:
         "    output arready_lite, output rvalid_lite, input [11:0] address, input [31:0] wdata_lite,",
         f"    output [31:0] rdata_lite, output irq, output [{len(prefixes) - 1}:0] layer_done,",
         ",\n".join(vectors), ");", "chip chip (", "    .clk(clk), .rst(rst), .irq(irq), .layer_done(layer_done),"
-        + _LITE + ",", ",\n".join(fields), ");", *_counter_task(len(prefixes)), "endmodule", ""])
+        + _LITE + ",", ",\n".join(fields), ");", *_counter_task(len(prefixes)),
+        steps_verilog(len(prefixes)) if steps else "", "endmodule", ""])
 
 
 def _counter_task(chunks):

@@ -5,9 +5,10 @@ stationary, as its estimator MAESTRO describes them: which loop dims are spatial
 template is sized by its number of PEs, at most 4096, and its bandwidth.
 
 This project's assumptions: the PEs are the chunk of DESIGN 5, with this project's register files, global buffers and
-psum reduction; a template runs alone, not as one of two sub-accelerators; bandwidth is the memory port (up to the
-run's) and `width`, the limit of every fill, drain and post-processing width. What is searched, relative to the run's
-own chip, says `Grid`. Clock, memory latency and node are the run's, and so is the area that none may exceed.
+psum reduction, so that a template can be generated like any chip; a template runs alone, not as one of two
+sub-accelerators; bandwidth is the memory port (up to the run's) and `width`, the limit of every fill, drain and
+post-processing width. What is searched, relative to the run's own chip, says `Grid`. Clock, memory latency and node are
+the run's, and so is the area that none may exceed.
 
 Sizing: every point of the grid under the area cap is priced with few tilings per layer; the best by EDP are then
 mapped as the run's own design is, and the best of those is the template.

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import random
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from dna_asic.contract.judge import Bench, judge
 from dna_asic.contract.model import design_rows
+from dna_asic.cost.trace import layer_steps
 from dna_asic.errors import SpecError, VerificationError
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_mapping
@@ -20,7 +22,9 @@ from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.design import Design
 from dna_asic.spec.layer import Activation, LayerOp, LayerShape, LayerSpec, NetworkSpec, PoolOp, PoolSpec
 from dna_asic.spec.record import from_plain, load_yaml, to_plain
+from dna_asic.spec.trace import first_difference
 from dna_asic.technology import load_technology
+from sim.steps import read_steps
 
 TECHNOLOGY = "asic-28nm"  # what the mapper optimises for
 OPS = ("mac", "max", "average")
@@ -105,23 +109,18 @@ def read_accelerator(path: Path) -> AcceleratorConfig:
     return from_plain(AcceleratorConfig, data, f"accelerator '{path}'")
 
 
-def point_design(args: argparse.Namespace) -> Design:
-    """What the arguments describe."""
-    accelerator, layer = read_accelerator(args.design), HandLayer.parse(args.layer)
-    if not 0 <= args.chunk < len(accelerator.chunks):
-        raise SpecError(f"--chunk must be in 0..{len(accelerator.chunks) - 1}, not {args.chunk}.")
-    network, alone = layer.network(), accelerator.alone[args.chunk]
-    shapes = dict(hardware_shapes(network, accelerator.port_bytes))
-    mappings = dict.fromkeys(shapes, _mapping(args, shapes["point"], alone))
-    return Design(target=TECHNOLOGY, seed=args.seed, choices=(), network=network, accelerator=accelerator,
-                  mappings=mappings, assignment=dict.fromkeys(shapes, args.chunk))
+def point_design(accelerator: AcceleratorConfig, layer: HandLayer, chunk: int, mapping: Mapping, seed: int) -> Design:
+    """The layer alone on a chunk, in the network of `HandLayer.network`."""
+    network = layer.network()
+    names = [x.name for x in network.layers]
+    return Design(target=TECHNOLOGY, seed=seed, choices=(), network=network, accelerator=accelerator,
+                  mappings=dict.fromkeys(names, mapping), assignment=dict.fromkeys(names, chunk))
 
 
 def _mapping(args, shape: LayerShape, alone: AcceleratorConfig) -> Mapping:
     if args.mapping:
         return from_plain(Mapping, load_yaml(args.mapping), f"mapping '{args.mapping}'")
     if args.random_mapping is not None:
-        import random
         return random_mapping(shape, alone, alone.chunk, random.Random(args.random_mapping))
     return map_layer(shape, alone, load_technology(TECHNOLOGY))
 
@@ -130,15 +129,49 @@ def run(args: argparse.Namespace) -> None:
     """Judge one point; raises VerificationError where chip, model and reference differ."""
     if not args.layer:
         raise SpecError("--design needs --layer 'k=...,c=...,p=...,q=...' too.")
-    design, folder = point_design(args), RunFolder.create("contract-point", args.runs_dir).path
+    accelerator, layer = read_accelerator(args.design), HandLayer.parse(args.layer)
+    if not 0 <= args.chunk < len(accelerator.chunks):
+        raise SpecError(f"--chunk must be in 0..{len(accelerator.chunks) - 1}, not {args.chunk}.")
+    shape = dict(hardware_shapes(layer.network(), accelerator.port_bytes))["point"]
+    mapping = _mapping(args, shape, accelerator.alone[args.chunk])
+    design = point_design(accelerator, layer, args.chunk, mapping, args.seed)
+    folder = RunFolder.create("contract-point", args.runs_dir).path
     bench = Bench(verilog=args.verilog or folder / "chip.v", work=folder / "work", build_root=folder / "build")
-    verdict = judge(design, bench.make(design), args.seed)[-1]
-    print(f"layer: {HandLayer.parse(args.layer).text()}\nmapping: {mapping_text(design.mappings['point'])}")
-    print(f"point: cycles_model={verdict.cycles_model} cycles_rtl={verdict.cycles_rtl} "
+    verdict = judge(design, bench.make(design), args.seed, steps=args.trace)[-1]
+    if args.trace:
+        verdict = dataclasses.replace(verdict, parted=compare_steps(design, args.chunk, bench.work))
+        print(f"steps: {bench.work / 'steps-model.txt'} {bench.work / 'steps-rtl.txt'}")
+    print(f"layer: {layer.text()}\nmapping: {mapping_text(mapping)}\n"
+          f"point: cycles_model={verdict.cycles_model} cycles_rtl={verdict.cycles_rtl} "
           f"bit_exact={int(verdict.bit_exact)} cycles_equal={int(verdict.cycles_equal)} "
-          f"counts_equal={int(not verdict.counts)}")
+          f"counts_equal={int(not verdict.counts)}", flush=True)
     if not verdict.holds:
         raise VerificationError(f"The point does not hold: {verdict.text()}.")
+
+
+def compare_steps(design: Design, chunk: int, folder: Path) -> str:
+    """Where the steps of model and Verilog (steps.txt in `folder`) part, in words; empty where they do not. Leaves
+    both in `folder`.
+    """
+    shape, alone, mapping = design_rows(design)["point"]
+    traces = {"model": layer_steps(shape, alone, mapping), "rtl": read_steps(folder / "steps.txt", chunk)[-1]}
+    for name, steps in traces.items():
+        write_text_atomically(folder / f"steps-{name}.txt", "".join(f"{step.text()}\n" for step in steps))
+    parted = first_difference(**traces)
+    if not parted:
+        return ""
+    said = [step.text() if step else "no such step" for step in parted]
+    return f"the first step where they part: the model says '{said[0]}', the Verilog '{said[1]}'"
+
+
+def parted_alone(design: Design, layer: str, bench: Bench, seed: int) -> str:
+    """`compare_steps` of a layer of a network, run alone."""
+    spec = next(x for x in design.network.layers if x.name == layer)
+    chunk, mapping = design.pipeline.layers[layer].chunk, design.mappings[layer]
+    alone = point_design(design.accelerator, HandLayer.of(spec), chunk, mapping, seed)
+    bench = dataclasses.replace(bench, work=bench.work.parent / f"steps-{layer}")
+    judge(alone, bench, seed, steps=True)
+    return compare_steps(alone, chunk, bench.work) or "alone the layer's steps are the model's"
 
 
 def mapping_text(mapping: Mapping) -> str:

@@ -1,9 +1,11 @@
 """Many random points: planned here, judged by worker processes a chip at a time, kept so that a later run goes on."""
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import multiprocessing
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -110,17 +112,19 @@ def _keep(record: Record, plan: Plan, future: Future) -> list[Verdict]:
 
 
 def judge_plan(plan: Plan, folder: Path, seed: int) -> list[Verdict]:
-    """All points of a chip, in a worker process; a design whose chip does not build or run fails as a whole."""
+    """All points of a chip, in a worker process. Of the first whose cycles differ the steps are compared too."""
     torch.set_num_threads(1)
-    verdicts = []
-    bench = Bench(verilog=folder / plan.name / "chip.v", work=folder / plan.name / "work", build_root=folder / "build")
-    bench = bench.make(plan.designs[0])
+    verdicts, chip = [], folder / plan.name
+    bench = Bench(verilog=chip / "chip.v", work=chip / "work", build_root=folder / "build").make(plan.designs[0])
     for design in plan.designs:
-        found = judge(design, bench, seed)
-        for verdict in found:
+        for verdict in judge(design, bench, seed):
             if not verdict.holds:
-                hand.save_point(design, verdict.layer, folder / plan.name)
-        verdicts += found
+                hand.save_point(design, verdict.layer, chip)
+            if not verdict.cycles_equal and not any(v.parted for v in verdicts):
+                parted = hand.parted_alone(design, verdict.layer, bench, seed)
+                verdict = dataclasses.replace(verdict, parted=parted)
+            verdicts.append(verdict)
+    shutil.rmtree(chip / "work")
     return verdicts
 
 
@@ -132,8 +136,8 @@ def _report(planner, args, verdicts: Sequence[Verdict], record: Record) -> None:
     print(summary_line(verdicts), flush=True)
     if wrong:
         chip = record.folder / wrong.design.rpartition("-")[0]
-        raise VerificationError(f"Design '{wrong.design}', layer '{wrong.layer}': {wrong.text()}. Again with its "
-                                f"steps: {hand.command(chip, wrong.design, wrong.layer)}")
+        raise VerificationError(f"Design '{wrong.design}', layer '{wrong.layer}': {wrong.text()}. Again: "
+                                f"{hand.command(chip, wrong.design, wrong.layer)}")
     whole = args.points >= FULL_POINTS and args.designs >= FULL_DESIGNS and args.space == "full" and not args.pins
     if missing and whole:
         raise VerificationError(f"Coverage: {len(missing)} values or pairs were not met; see above, and run more "

@@ -8,15 +8,16 @@ Wires between blocks and the buffers of the clock tree are not in it.
 import math
 
 from dna_asic.spec.accelerator import AcceleratorConfig, Reduction
-from dna_asic.spec.dims import Operand
+from dna_asic.spec.dims import Dim, Operand
 from dna_asic.spec.geometry import param_channels
 from dna_asic.spec.instruction import FIELDS, INSTRUCTION_BYTES
-from dna_asic.spec.latency import STORE_CYCLES, reduction_extent
+from dna_asic.spec.latency import STORE_CYCLES, hop_axes, reduction_extent
 from dna_asic.spec.quant import MULTIPLIER_BITS
 from dna_asic.technology import Technology
 
 WORD_BITS = {Operand.W: 8, Operand.I: 8, Operand.O: 32}
 PE_REGISTER_BITS = 8 + 8 + 16 + 32  # two operands, product, accumulator
+BEAT_BITS = {Operand.W: 13, Operand.I: 33}  # what places a beat: valid; other axis and word, or row, column, other axis
 LANE_REGISTER_BITS = 48 * STORE_CYCLES  # of a post-processing lane
 CONTROL_REGISTER_BITS = 4800  # of a chunk: nests, walks, counters, bus: as counted in a chip, instruction apart
 FULL_ADDER_GATES = 6
@@ -36,12 +37,12 @@ def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology) ->
     """pJ of one event of each kind of EVENTS on the only chunk; an event is what `Counts` counts (DRAM: a byte)."""
     chunk = accelerator.chunk
     table = {"macs": technology["mac_pj"], "postprocess": technology["postprocess_pj"]}
-    wire_pj_per_bit = technology["noc_pj_per_bit_mm"] * array_span_mm(accelerator, technology)
+    wire_pj_per_bit = technology["noc_pj_per_bit_mm"] * _pe_pitch_mm(accelerator, technology)
     dram_pj = 8 * technology["dram_pj_per_bit"]
     for x, words in _rf_words(chunk).items():
         rf_pj = WORD_BITS[x] * technology.rf_pj_per_bit(2 * words * WORD_BITS[x] / 8)
         table |= {f"rf_reads.{x.name}": rf_pj, f"rf_writes.{x.name}": rf_pj,
-                  f"noc.{x.name}": WORD_BITS[x] * wire_pj_per_bit,
+                  f"noc.{x.name}": WORD_BITS[x] * wire_pj_per_bit * _span_pes(chunk, x),
                   f"dram_reads.{x.name}": dram_pj, f"dram_writes.{x.name}": dram_pj}
         _, depth, bits = buffer_macros(accelerator, x)
         table |= {f"gb_reads.{x.name}": WORD_BITS[x] / bits * technology.sram_read_pj(depth, bits),
@@ -67,8 +68,8 @@ def register_bits(accelerator: AcceleratorConfig) -> int:
 
 
 def _register_bits(chunk):
-    return (_rf_bits(chunk) + chunk.pes * PE_REGISTER_BITS + 16 * _joins(chunk) + chunk.n_pp * LANE_REGISTER_BITS
-            + 8 * INSTRUCTION_BYTES + CONTROL_REGISTER_BITS)
+    return (_rf_bits(chunk) + chunk.pes * PE_REGISTER_BITS + _join_bits(chunk) + _hop_bits(chunk)
+            + chunk.n_pp * LANE_REGISTER_BITS + 8 * INSTRUCTION_BYTES + CONTROL_REGISTER_BITS)
 
 
 def buffer_macros(accelerator: AcceleratorConfig, operand: Operand) -> tuple[int, int, int]:
@@ -86,12 +87,16 @@ def buffer_macros(accelerator: AcceleratorConfig, operand: Operand) -> tuple[int
     return apart * (wide // narrow), max(1, size // apart // wide), 8 * narrow
 
 
-def array_span_mm(accelerator: AcceleratorConfig, technology: Technology) -> float:
-    """Wire that a delivered word drives: along all rows and columns of the only chunk's array, PEs being square."""
-    chunk = accelerator.chunk
+def _pe_pitch_mm(accelerator, technology):
+    """Side of a PE with its register files, being square."""
     area = area_um2(accelerator, technology)
-    pitch_mm = math.sqrt((area["pe_array"] + area["rf"]) / chunk.pes) * 1e-3
-    return pitch_mm * (chunk.pe_rows + chunk.pe_cols) / 2
+    return math.sqrt((area["pe_array"] + area["rf"]) / accelerator.chunk.pes) * 1e-3
+
+
+def _span_pes(chunk, operand):
+    """PEs along the wire that a word drives: half of each axis on average, all of one along which it hops."""
+    hops = hop_axes(chunk, operand) if operand is not Operand.O else ()
+    return sum(extent if axis in hops else extent / 2 for axis, (_, extent) in chunk.axes.items())
 
 
 def area_um2(accelerator: AcceleratorConfig, technology: Technology) -> dict[str, float]:
@@ -130,8 +135,34 @@ def _rf_bits(chunk):
 
 
 def _joins(chunk):
-    """Adders that join psums of PEs."""
-    return chunk.pes - chunk.pes // reduction_extent(chunk)
+    """Adders that join psums of PEs: all but one of those that a tree joins; one a stage and lane of a chain."""
+    if chunk.reduction is Reduction.TREE:
+        return chunk.pes - chunk.pes // reduction_extent(chunk)
+    if len(chunk.reduction_axes) == 2:  # along the columns of each row, then down the rows
+        return chunk.pes - 1
+    return chunk.n_o * (reduction_extent(chunk) - 1)
+
+
+def _join_bits(chunk):
+    """Registers of the joins: after every second level of a tree, after every stage of a chain."""
+    return (16 if chunk.reduction is Reduction.TREE else 32) * _joins(chunk)
+
+
+def _hop_bits(chunk):
+    """Registers through which words of W and I hop. From line to line: all lanes, indices of the beat, and of every
+    place its mask and offset; from place to place in a line: a word, its place in the register file, its mask.
+    """
+    bits = 0
+    for x in (Operand.W, Operand.I):
+        address = (_rf_words(chunk)[x] - 1).bit_length()
+        for axis in hop_axes(chunk, x):
+            hops, beside = chunk.axes[axis][1] - 1, chunk.pes // chunk.axes[axis][1]
+            if axis == chunk.line_axis:
+                bits += hops * (BEAT_BITS[x] + beside * (WORD_BITS[x] + address + 1))
+            else:
+                offsets = address if x is Operand.I and chunk.axes[chunk.line_axis][0] in (Dim.P, Dim.Q, Dim.R) else 0
+                bits += hops * (BEAT_BITS[x] + chunk.widths[x] * WORD_BITS[x] + beside * (1 + offsets))
+    return bits
 
 
 def _sets(chunk, operand):
@@ -153,7 +184,8 @@ def _fields(prefixes):
 def _pe_array_um2(chunk, technology):
     adder = 32 * FULL_ADDER_GATES * technology["gate_area_um2"]
     pe = technology["mac_area_um2"] + PE_REGISTER_BITS * _register(technology, MUX_GATES_PER_BIT)
-    return chunk.pes * pe + _joins(chunk) * (adder + 32 * technology["ff_area_um2"] / 2)
+    registers = _join_bits(chunk) * technology["ff_area_um2"] + _hop_bits(chunk) * _register(technology, 1)
+    return chunk.pes * pe + _joins(chunk) * adder + registers
 
 
 def _postprocess_um2(chunk, technology):

@@ -98,11 +98,15 @@ def schedule_of(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, size
         dram=Nest.of(mapping.dram_order, mapping.dram))
 
 
+def core_durations(s: Schedule) -> dict[Operand, Tensor]:
+    """Cycles of each operand's fill or drain of an array tile."""
+    beats, chips = s.geometry.fill_beats, s.chips
+    return {x: chips.fill_latencies[:, x] + beats[x] for x in (W, I)} | {O: chips.drain_latency + beats[O]}
+
+
 def core_cycles(s: Schedule) -> Tensor:
     """Cycles of one DRAM tile in the core, start to done."""
-    beats, chips = s.geometry.fill_beats, s.chips
-    duration = {x: chips.fill_latencies[:, x] + beats[x] for x in (W, I)} | {O: chips.drain_latency + beats[O]}
-    return unshared_cycles(s.gb.bounds, s.rf.steps, s.gb.lowest, duration, (W, I), (O,)) + CORE_CYCLES
+    return unshared_cycles(s.gb.bounds, s.rf.steps, s.gb.lowest, core_durations(s), (W, I), (O,)) + CORE_CYCLES
 
 
 def read_job_cycles(chips: ChipBatch | AcceleratorConfig, beats: Tensor) -> Tensor:

@@ -27,11 +27,15 @@ class Port:
 
 @dataclass(frozen=True)
 class Event:
-    """One boundary of a trace: cycle, class (the loop that increments), index of the step that begins."""
+    """One boundary of a trace: cycle; class (the loop that increments), None where the first step begins, the loop
+    count where the last is over; index of the step that begins, None past the last; groups that the boundary waited
+    for when computing was over.
+    """
 
     cycle: int
-    boundary: int
-    step: tuple[int, ...]
+    boundary: int | None
+    step: tuple[int, ...] | None
+    waited: tuple[int, ...] = ()
 
 
 class _Group:
@@ -78,26 +82,37 @@ def run_level(bounds: Sequence[int], compute: int | Callable[[tuple[int, ...]], 
     of one group share it. `trace`, if given, receives every boundary.
     """
     bounds, ports = tuple(bounds), [_Group(members, bounds) for members in groups]
+    trace = [] if trace is None else trace
     cycle = max((sum(p.duration for p, _ in g.members if not p.drain) for g in ports), default=0)
     index = (0,) * len(bounds)
+    trace.append(Event(cycle, None, index))
     for group in ports:
         group.begin(bounds)
     while True:
-        computing = compute(index) if callable(compute) else compute
         following = _increment(index, bounds)
         waits = ports if following is None else [g for g in ports if g.flips(following[1])]
-        while computing or any(g.remaining for g in waits):  # one clock cycle
-            computing -= computing > 0
-            for group in ports:
-                group.remaining -= group.remaining > 0
-            cycle += 1
+        spent, waited = _step(compute(index) if callable(compute) else compute, ports, waits)
+        cycle += spent
         if following is None:
+            trace.append(Event(cycle, len(bounds), None, waited))
             return cycle + max((sum(p.duration for p, _ in g.members if p.drain) for g in ports), default=0)
         index, boundary = following
         for group in ports:
             group.start(boundary, index, bounds)
-        if trace is not None:
-            trace.append(Event(cycle, boundary, index))
+        trace.append(Event(cycle, boundary, index, waited))
+
+
+def _step(computing, ports, waits):
+    """Clock cycles until computing is over and `waits` are idle; numbers of those that were not when it was over."""
+    cycles, waited = 0, ()
+    while computing or any(g.remaining for g in waits):
+        computing -= computing > 0
+        for group in ports:
+            group.remaining -= group.remaining > 0
+        cycles += 1
+        if not (computing or waited):
+            waited = tuple(n for n, g in enumerate(ports) if g in waits and g.remaining)
+    return cycles, waited
 
 
 def run_two_levels(inner_bounds: Sequence[int], compute: int, inner_groups: Sequence[Sequence[Port]], overhead: int,

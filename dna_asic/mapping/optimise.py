@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna_asic.cost import ChipBatch, LayerBatch, Prices, layer_kind, mapping_at
+from dna_asic.cost import ChipBatch, LayerBatch, Prices, layer_kind
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.mapping.candidates import ORDER, ROWS, smallest
-from dna_asic.mapping.tilings import OBJECTIVES, Effort, Tilings, orders_of, search_tilings
+from dna_asic.mapping.tilings import OBJECTIVES, Effort, Tilings, mapping_of, search_tilings
 from dna_asic.spec.accelerator import ALL_ORDERS, ORDERS, AcceleratorConfig, LoopOrders, Mapping
 from dna_asic.spec.dims import Level
 from dna_asic.spec.latency import RUN_CYCLES
@@ -52,7 +52,7 @@ class Mapper:
 
     def layer(self, shape: LayerShape) -> Mapping:
         """Best mapping of one layer alone; raises InfeasibleDesign when none is legal."""
-        return self._mapping(self._found([shape])[shape])
+        return mapping_of(self._found([shape])[shape].survivors[0], self.orders)
 
     def costs(self, shapes: Sequence[LayerShape]) -> Tensor:
         """float64 [n, 2]: energy in pJ and cycles of each layer at its best mapping."""
@@ -73,7 +73,7 @@ class Mapper:
             found = self._search(found.keys() & set(shapes), score, again, {s: f.survivors for s, f in found.items()})
         best = [found[s] for s in shapes]
         return MappedNetwork(
-            mappings=tuple(map(self._mapping, best)), cycles=tuple(f.cycles for f in best),
+            mappings=tuple(mapping_of(f.survivors[0], self.orders) for f in best), cycles=tuple(f.cycles for f in best),
             energy_pj=tuple(f.energy_pj for f in best), evaluations=self.evaluations - before)
 
     def _found(self, shapes):
@@ -99,11 +99,6 @@ class Mapper:
             raise InfeasibleDesign(f"Accelerator '{self.accelerator.name}': no legal tiling found for {shape}; "
                                    f"enlarge its buffers.")
         return _Found(tilings.survivors[n], int(tilings.cycles[n]), float(tilings.energy_pj[n]))
-
-    def _mapping(self, found: "_Found") -> Mapping:
-        orders = orders_of(found.survivors[:1], self.orders)
-        return mapping_at(found.survivors[0, :ORDER],
-                          {name: batch.options[int(batch.choice)] for name, batch in orders.items()})
 
     def _row(self, mapping: Mapping) -> Tensor:
         """The candidate that is `mapping`."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, cheapest_rf_orders, evaluate
+from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, cheapest_rf_orders, evaluate, mapping_at
 from dna_asic.cost.nest import OrderBatch
 from dna_asic.mapping.candidates import ORDER, RF, ROWS, Noise, complete, sample, smallest, vary
 from dna_asic.mapping.legality import check_batch
-from dna_asic.spec.accelerator import ALL_ORDERS, ORDERS, LoopOrders
+from dna_asic.spec.accelerator import ALL_ORDERS, ORDERS, LoopOrders, Mapping
 
 SLICE = 8192  # candidates priced together: few enough for the caches
 Score = Callable[[Tensor, Tensor], Tensor]  # (energy_pj, cycles) -> lower is better
@@ -31,9 +31,9 @@ OBJECTIVES: dict[str, Score] = {
 class Effort:
     """width: candidates per pair and round; rounds; keep: how many survive a round."""
 
-    width: int = 384
+    width: int = 512
     rounds: int = 20
-    keep: int = 32
+    keep: int = 40
 
 
 QUICK = Effort(width=48, rounds=4, keep=8)
@@ -58,7 +58,7 @@ def search_tilings(layers: LayerBatch, chips: ChipBatch, prices: Prices, score: 
 
     start: candidates [M, n, 5, 7] to begin with; the best is never worse than those of them that are legal.
     """
-    pairs, pool, priced = _Pairs(layers, chips, prices, score, orders), _Pool.empty(len(layers), effort.keep), 0
+    pairs, pool, priced = Pairs(layers, chips, prices, score, orders), _Pool.empty(len(layers), effort.keep), 0
     for n in range(effort.rounds):
         noise = Noise(generator, effort.width)
         rows = _first(pairs, noise, start) if n == 0 else complete(
@@ -76,6 +76,12 @@ def orders_of(rows: Tensor, orders: LoopOrders) -> dict[str, OrderBatch]:
     return {name: OrderBatch(table, rows[:, ORDER, i] % len(table)) for i, (name, table) in enumerate(options.items())}
 
 
+def mapping_of(row: Tensor, orders: LoopOrders) -> Mapping:
+    """The record of one candidate [5, 7]."""
+    named = orders_of(row[None], orders)
+    return mapping_at(row[:ORDER], {name: batch.options[int(batch.choice)] for name, batch in named.items()})
+
+
 def _first(pairs, noise, start):
     """Fresh samples, the smallest tiles, and what was given, as it is and fitted to the chip."""
     layers, chips = pairs.layers, pairs.chips
@@ -85,8 +91,8 @@ def _first(pairs, noise, start):
 
 
 @dataclass(frozen=True)
-class _Pairs:
-    """What is searched."""
+class Pairs:
+    """(layer, chip) pairs to find mappings for: row i of layers; of chips and prices too, or their only row."""
 
     layers: LayerBatch
     chips: ChipBatch

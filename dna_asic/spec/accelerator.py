@@ -139,6 +139,15 @@ class ChunkConfig:
         return tuple(NO_DIM if axis in self.tree_axes else dim for axis, (dim, _) in self.axes.items())
 
     @property
+    def line_axis(self) -> str:
+        """The axis along which PEs are gathered in a line, the unit that hardware repeats: rows, or columns.
+
+        Adder trees lie in a line, chains lead from line to line; where both axes reduce, and where none does, rows.
+        """
+        across = ("row",) if self.reduction is Reduction.TREE else ("col",)
+        return "row" if self.reduction_axes == across else "col"
+
+    @property
     def crossed(self) -> bool:
         """Both axes move the height of a PE's input window (R and P): a PE then captures one row."""
         return {self.row_dim, self.col_dim} == {Dim.R, Dim.P}

@@ -2,18 +2,20 @@
 
 import numpy as np
 import pytest
-from chips import CHIPS, make_chip
+from chips import CHIPS, KINDS, make_chip
 from running import assert_golden, assert_modelled, run
 
 from sim.all_kinds import all_kinds
 from sim.four_layers import four_layers
 
-QUICK = ("kc-tree-4x4", "kc-drain-3x6", "pq-3x2")
+QUICK = ("kc-tree-4x4", "kc-drain-3x6", "pq-3x2", "rp-drain-systolic", "gc-tree-multicast", "cr-tree-systolic",
+         "pr-tree-multicast", "qg-tree-systolic")
 
 
 @pytest.mark.simulator
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CHIPS])
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow)
+                                  for n in (*CHIPS, *KINDS)])
 def test_model_is_the_chip(name, seed, tmp_path_factory):
     point, runs = run(make_chip(name), all_kinds(seed), seed, [1, 1], tmp_path_factory)
     assert_golden(point, runs)

@@ -123,5 +123,14 @@ def test_two_levels_compose():
 
 def test_trace_lists_every_boundary():
     trace = []
-    run_level((2, 3), 4, [[Port(1, (True, False))]], trace)
-    assert [e.boundary for e in trace] == [0, 1, 0, 1, 0] and trace[0].cycle == 5
+    run_level((2, 3), 4, [[Port(1, (True, False))], [Port(6, (False, True), drain=True)]], trace)
+    assert [e.boundary for e in trace] == [None, 0, 1, 0, 1, 0, 2]
+    assert [e.cycle for e in trace] == [1, 5, 9, 13, 17, 21, 25]
+    assert [e.waited for e in trace] == [()] * 7
+    assert trace[0].step == (0, 0) and trace[-1].step is None
+
+
+def test_trace_names_the_group_waited_for():
+    trace = []
+    run_level((3,), 4, [[Port(7, (True,))], [Port(2, (True,), drain=True)]], trace)
+    assert [(e.cycle, e.waited) for e in trace] == [(7, ()), (14, (0,)), (21, (0,)), (25, ())]

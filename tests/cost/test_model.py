@@ -25,7 +25,7 @@ from dna_asic.cost.oracle import Port, run_two_levels
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.mapping.mapper import random_orders
 from dna_asic.spec import latency
-from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
+from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Delivery, Mapping, Reduction
 from dna_asic.spec.dims import DIMS, DRAM_DIMS, RELEVANT, Operand
 from dna_asic.spec.geometry import check_mapping
 from dna_asic.spec.instruction import INSTRUCTION_BYTES
@@ -34,6 +34,7 @@ from dna_asic.technology import load_technology
 
 G, K, C, P, Q, R, S = DIMS
 W, I, O = Operand  # noqa: E741
+TECHNOLOGY = load_technology("asic-28nm")
 GOOD = dict(
     pe_rows=4, pe_cols=4, row_dim=K, col_dim=C, reduction=Reduction.TREE, n_w=4, n_i=4, n_o=2, n_pp=4, rf_w_words=8,
     rf_i_words=16, rf_o_words=8, gb_w_bytes=8192, gb_i_bytes=8192, gb_o_bytes=8192)
@@ -244,6 +245,28 @@ def test_node_changes_energy_and_area():
     assert [r.area_mm2 for r in reports] == sorted({r.area_mm2 for r in reports})
     dynamic = [sum(v for k, v in r.energy_pj_by_level.items() if k != "leakage") for r in reports]
     assert dynamic == sorted(set(dynamic))
+
+
+def test_systolic_delivery_costs_registers_and_hops():
+    for kind in KINDS:
+        if kind.endswith("systolic"):
+            wired, hopping = (dataclasses.replace(kind_chip(kind), chunks=(dataclasses.replace(
+                kind_chip(kind).chunks[0], delivery=delivery),)) for delivery in Delivery)
+            assert register_bits(hopping) > register_bits(wired)
+            assert sum(area_um2(hopping, TECHNOLOGY).values()) > sum(area_um2(wired, TECHNOLOGY).values())
+            table, other = (event_energies_pj(a, TECHNOLOGY) for a in (hopping, wired))
+            assert table["noc.W"] > other["noc.W"] and table["noc.I"] > other["noc.I"]
+
+
+def test_hop_registers_hand_computed():
+    # 4 x 3 PEs, (K, C): both operands have lanes along the columns and hop down the rows, which are lines
+    wired, hopping = (accelerator(pe_cols=3, n_w=1, n_i=1, delivery=delivery) for delivery in Delivery)
+    assert register_bits(hopping) - register_bits(wired) == 3 * (13 + 8 + 3) + 3 * (33 + 8 + 3)
+    # (P, Q): no lanes; down the rows, with each column's place in the box, and along every row from PE to PE
+    wired, hopping = (accelerator(pe_cols=3, row_dim=P, col_dim=Q, n_w=1, n_i=1, n_o=1, delivery=delivery)
+                      for delivery in Delivery)
+    lines, places = 3 * (13 + 8 + 3) + 3 * (33 + 8 + 3 * 5), 2 * (13 + 4 * (8 + 3 + 1)) + 2 * (33 + 4 * (8 + 4 + 1))
+    assert register_bits(hopping) - register_bits(wired) == lines + places
 
 
 def test_larger_memory_never_costs_cycles():
