@@ -1,5 +1,6 @@
 """The chip on its buses: AXI4, AXI4-Lite, errors and recovery, with cocotbext-axi on the other side."""
 
+import itertools
 import json
 import random
 import re
@@ -108,9 +109,12 @@ def two_chunks(folder):
 
 
 BENCHES = {"bench_protocol": one_chunk, "bench_chunks": two_chunks}
+SLOW = ("bench_chunks", "icarus")
+CASES = [pytest.param(*case, marks=[pytest.mark.slow] * (case == SLOW))
+         for case in itertools.product(BENCHES, SIMULATORS)]
 
 
-@pytest.fixture(scope="module", params=BENCHES)
+@pytest.fixture(scope="module")
 def job(request, tmp_path_factory):
     """(bench, folder of its job), made once for all simulators."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -119,7 +123,7 @@ def job(request, tmp_path_factory):
 
 
 @pytest.mark.simulator
-@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize(("job", "simulator"), CASES, indirect=["job"])
 def test_protocol(job, simulator, tmp_path):
     bench, folder = job
     try:
