@@ -7,6 +7,7 @@ import random
 import pytest
 import yaml
 from chips import make_chip
+from mutation import mutate
 
 from dna_asic.contract.__main__ import main
 from dna_asic.contract.coverage import Coverage, layer_features, targets, wanted_targets
@@ -135,14 +136,10 @@ def test_point_by_hand_holds(accelerator_file, tmp_path, capsys):
 
 @pytest.mark.simulator
 def test_fault_is_named_by_its_step(accelerator_file, tmp_path, capsys):
-    """A sequencer that waits for the drain of O at every step of the array."""
-    text = chip_verilog(make_chip("kc-tree-4x4"))
-    begin = text.index("module \\chip.chunk_0.core.sequencer (")
-    at = text.index("ready = ", begin)
-    end = text.index(";", at)
-    assert text.count("assign ready =", begin, text.index("endmodule", begin)) == 1
+    """A sequencer that waits for the fill of I at every step of the array."""
     broken = tmp_path / "chip.v"
-    broken.write_text(f"{text[:at]}ready = o_idle & ({text[at + len('ready = '):end]}){text[end:]}")
+    broken.write_text(mutate(chip_verilog(make_chip("kc-tree-4x4")), r"\\chip.chunk_0.core.sequencer",
+                             r"assign ready = (.*);", r"assign ready = i_idle & (\1);"))
     assert main(["--design", str(accelerator_file), "--layer", LAYER, "--random-mapping", "3", "--trace",
                  "--verilog", str(broken), "--runs-dir", str(tmp_path)]) == 1
     said = capsys.readouterr().err
