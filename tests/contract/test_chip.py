@@ -1,5 +1,6 @@
 """The contract: cycles, MACs and accesses of the cost model are those of the Verilog, and every byte is golden's."""
 
+import itertools
 import random
 
 import numpy as np
@@ -70,9 +71,9 @@ def assert_outputs(program, golden, runs):
 
 
 @pytest.mark.simulator
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow)
-                                  for n in (*CHIPS, *KINDS)])
+@pytest.mark.parametrize("name,seed", [
+    pytest.param(name, seed, marks=() if name in QUICK else pytest.mark.slow)
+    for name, seed in (*itertools.product(CHIPS, (1, 2)), *((name, 3) for name in KINDS))])
 def test_model_is_the_chip(name, seed, tmp_path_factory):
     chip = make_chip(name)
     program, golden, report, runs = run(chip, all_kinds(seed), seed, 2, tmp_path_factory)
