@@ -1,5 +1,7 @@
 """The contract: cycles, MACs and accesses of the cost model are those of the Verilog, and every byte is golden's."""
 
+import itertools
+
 import numpy as np
 import pytest
 from chips import CHIPS, KINDS, make_chip
@@ -13,9 +15,9 @@ QUICK = ("kc-tree-4x4", "kc-drain-3x6", "pq-3x2", "rp-drain-systolic", "gc-tree-
 
 
 @pytest.mark.simulator
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow)
-                                  for n in (*CHIPS, *KINDS)])
+@pytest.mark.parametrize("name,seed", [
+    pytest.param(name, seed, marks=() if name in QUICK else pytest.mark.slow)
+    for name, seed in (*itertools.product(CHIPS, (1, 2)), *((name, 3) for name in KINDS))])
 def test_model_is_the_chip(name, seed, tmp_path_factory):
     point, runs = run(make_chip(name), all_kinds(seed), seed, [1, 1], tmp_path_factory)
     assert_golden(point, runs)

@@ -147,15 +147,30 @@ def test_fault_is_named_by_its_step(accelerator_file, tmp_path, capsys):
     assert "the first step where they part: the model says '" in said and "waited=" in said
 
 
+def sweep(points, designs, *options, runs_dir, capsys):
+    """(exit status, last line) of the command."""
+    status = main(["--points", str(points), "--designs", str(designs), "--seed", "1", "--runs-dir", str(runs_dir),
+                   *options])
+    return status, capsys.readouterr().out.splitlines()[-1]
+
+
+def line(points):
+    """The last line of a run of so many points that all hold."""
+    return (f"contract: points={points} bit_exact={points} cycles_equal={points} counts_equal={points} "
+            f"mean_error_pct=0 worst_error_pct=0")
+
+
 @pytest.mark.simulator
 def test_sweep_holds_and_is_kept(tmp_path, capsys):
-    arguments = ["--points", "60", "--designs", "6", "--seed", "1", "--runs-dir", str(tmp_path)]
-    assert main(arguments) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == ("contract: points=60 bit_exact=60 cycles_equal=60 counts_equal=60 mean_error_pct=0 "
-                    "worst_error_pct=0")
+    small = {"runs_dir": tmp_path, "capsys": capsys}
+    assert sweep(24, 3, "--set", "chunks=1|2", **small) == (0, line(24))
     (folder,) = (tmp_path / "contract").iterdir()
     kept = json.loads((folder / "design-000.json").read_text())
     (folder / "design-000.json").write_text(json.dumps(kept[1:]))
-    assert main(arguments) == 0
-    assert "points=59 bit_exact=59" in capsys.readouterr().out  # what was judged is not run again
+    assert sweep(24, 3, "--set", "chunks=1|2", **small) == (0, line(23))  # what was judged is not run again
+
+
+@pytest.mark.simulator
+@pytest.mark.slow
+def test_sweep_of_all_chunk_counts_holds(tmp_path, capsys):
+    assert sweep(60, 6, runs_dir=tmp_path, capsys=capsys) == (0, line(60))

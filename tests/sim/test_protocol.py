@@ -21,7 +21,7 @@ from rtl_gen.emit import emit_verilog
 from sim.chip import FOLDER
 from sim.four_layers import four_layers
 from sim.integers import random_images
-from sim.runner import SIMULATORS, find_tool, run_bench
+from sim.runner import find_tool, run_bench
 
 PAGE = 4096
 MAPPING_SEED = 3540  # tilings of few cycles, every layer in several DRAM tiles
@@ -125,18 +125,16 @@ def two_chunks(folder, seed):
     Job(folder, seed, chip, mappings, ASSIGNMENT, [3, 1], handshakes=300)
 
 
-JOBS = [("bench_protocol", one_chunk, SEED), ("bench_chunks", two_chunks, SEED)]
-SLOW_JOBS = [("bench_protocol", wide_port, SEED), ("bench_protocol", wide_port, SEED + 1),
-             ("bench_protocol", one_chunk, SEED + 1), ("bench_chunks", two_chunks, SEED + 1)]
+ONE, TWO = ("bench_protocol", one_chunk, SEED), ("bench_chunks", two_chunks, SEED)
+QUICK = [(ONE, "verilator"), (ONE, "icarus"), (TWO, "verilator")]
+SLOW = [(TWO, "icarus"), *(((bench, make, seed), "verilator") for bench, make, seed in (
+    ("bench_protocol", wide_port, SEED), ("bench_protocol", wide_port, SEED + 1),
+    ("bench_protocol", one_chunk, SEED + 1), ("bench_chunks", two_chunks, SEED + 1)))]
+CASES = [pytest.param(job, simulator, marks=[pytest.mark.slow] * ((job, simulator) in SLOW),
+                      id=f"{job[1].__name__}-{job[2]}-{simulator}") for job, simulator in QUICK + SLOW]
 
 
-def name_of(job):
-    """For a test's name."""
-    return f"{job[1].__name__}-{job[2]}"
-
-
-@pytest.fixture(scope="module", params=[*JOBS, *(pytest.param(j, marks=pytest.mark.slow) for j in SLOW_JOBS)],
-                ids=map(name_of, [*JOBS, *SLOW_JOBS]))
+@pytest.fixture(scope="module")
 def job(request, tmp_path_factory):
     """(bench, folder of its job), made once for all simulators."""
     bench, make, seed = request.param
@@ -147,7 +145,7 @@ def job(request, tmp_path_factory):
 
 
 @pytest.mark.simulator
-@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize(("job", "simulator"), CASES, indirect=["job"])
 def test_protocol(job, simulator, tmp_path):
     bench, folder = job
     try:
