@@ -17,6 +17,7 @@ from dna_asic.mapping import simulate as functional
 from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_mapping
+from dna_asic.own_network import INPUTS
 from dna_asic.quantize import load_quant, quantize_input
 from dna_asic.report.files import write_json_atomically
 from dna_asic.report.tables import format_table
@@ -135,9 +136,12 @@ def simulate(args: argparse.Namespace) -> None:
 
 
 def searched_workload(run: RunFolder, design: Design, program: Program, images: int) -> Workload:
-    """The run's network on the first test images of its dataset."""
+    """The run's network on the first test images of its dataset; one that was brought, on images kept by its search."""
     arguments = run.arguments()
     quant = load_quant(run.path / "quant")
+    if arguments.get("network"):
+        kept = np.load(run.require(INPUTS, "make search"), allow_pickle=False)[:images]
+        return _workload("searched", design, quant, program, kept, design.mappings, None)
     test = load_dataset(arguments["dataset"], design.seed, image_size=arguments["image_size"]).test
     if images > len(test.labels):
         raise SpecError(f"--images must be at most the {len(test.labels)} test images, not {images}.")

@@ -21,15 +21,14 @@ from dna_asic.importer.graph import (
     Pool,
     Quantise,
     Rearrange,
-    Scale,
     Softmax,
     Unsupported,
 )
 from dna_asic.importer.onnx_file import OnnxFile
+from dna_asic.importer.ops import SAME, arithmetic, batch_norm, cut, reshape
 from dna_asic.importer.unsupported import lacking
 from dna_asic.spec.layer import PoolOp
 
-_SAME = Rearrange(lambda index: index)
 INT8_ZERO = {np.dtype("int8"): 0, np.dtype("uint8"): 128}  # zero points of symmetric integers, by type
 
 
@@ -138,9 +137,7 @@ def _matmul(call: _Call) -> Op:
 
 
 def _batch_norm(call: _Call) -> Op:
-    scale, bias, mean, variance = (call.constant(i).astype(np.float64) for i in range(1, 5))
-    factor = scale / np.sqrt(variance + call.get("epsilon", 1e-5))
-    return Scale(factor=factor, shift=bias - mean * factor)
+    return batch_norm(*(call.constant(i) for i in range(1, 5)), call.get("epsilon", 1e-5))
 
 
 def _arithmetic(call: _Call) -> Op:
@@ -151,22 +148,8 @@ def _arithmetic(call: _Call) -> Op:
         raise SpecError(f"the chip has no {call.kind} of two maps; only additions, and constants.")
     if len(call.inputs) != 2 or call.kind in ("Sub", "Div") and call.inputs[0] != call.read[0]:
         raise SpecError("only the map itself can be added to, subtracted from, multiplied or divided by one constant.")
-    value = _channel_constant(call, call.constant(1 if call.inputs[0] == call.read[0] else 0))
-    one, zero = np.ones_like(value), np.zeros_like(value)
-    return {"Add": Scale(factor=one, shift=value), "Sum": Scale(factor=one, shift=value),
-            "Sub": Scale(factor=one, shift=-value), "Mul": Scale(factor=value, shift=zero),
-            "Div": Scale(factor=1 / np.where(value == 0, np.nan, value), shift=zero)}[call.kind]
-
-
-def _channel_constant(call: _Call, value: np.ndarray) -> np.ndarray:
-    """A constant [1] or [C] in float64."""
-    rank = len(call.out_shape)
-    whole = np.asarray(value, dtype=np.float64).reshape((1,) * (rank - value.ndim) + value.shape)
-    if whole.size == 1:
-        return whole.reshape(1)
-    if whole.shape != (1, call.out_shape[1], *(1,) * (rank - 2)):
-        raise SpecError(f"its constant has shape {list(value.shape)}; the chip has one number per channel.")
-    return whole.ravel()
+    value = call.constant(1 if call.inputs[0] == call.read[0] else 0)
+    return arithmetic("add" if call.kind == "Sum" else call.kind.lower(), value, call.out_shape)
 
 
 def _relu(call: _Call) -> Op:
@@ -215,10 +198,7 @@ def _pad(call: _Call) -> Op:
 
 
 def _reshape(call: _Call) -> Op:
-    shape = call.out_shape
-    if not shape or shape[0] != 1:
-        raise SpecError(f"it makes {list(shape)}; the first axis is the batch and stays 1.")
-    return Rearrange(lambda index: index.reshape(shape))
+    return reshape(call.out_shape)
 
 
 def _transpose(call: _Call) -> Op:
@@ -244,7 +224,7 @@ def _gather(call: _Call) -> Op:
 
 
 def _same(call: _Call) -> Op:
-    return _SAME
+    return SAME
 
 
 def _softmax(call: _Call) -> Op:
@@ -308,7 +288,7 @@ class _Reader:
             if call.proto.domain not in ("", "ai.onnx") or call.kind not in KNOWN:
                 raise SpecError(lacking(call.kind, KNOWN))
             if any(name not in self.file.shapes for name in (*call.read, *call.outputs)):
-                self._append(call, _SAME)  # behind an unknown operator, which is reported
+                self._append(call, SAME)  # behind an unknown operator, which is reported
             elif call.kind in special:
                 special[call.kind](call)
             else:
@@ -331,8 +311,7 @@ class _Reader:
         axis, start = call.get("axis", 0) % len(call.shape()), 0
         for output in call.outputs:
             end = start + self.file.shapes[output][axis]
-            cut = (slice(None),) * axis + (slice(start, end),)
-            self._append(call, Rearrange(lambda index, cut=cut: index[cut]), output)
+            self._append(call, cut(axis, start, end), output)
             start = end
 
     def _reduce(self, call: _Call) -> None:
@@ -353,7 +332,7 @@ class _Reader:
             raise SpecError("its scale is not that of the QuantizeLinear before it.")
         else:
             self.scales[call.output] = self.scales[call.read[0]]
-            self._append(call, _SAME)
+            self._append(call, SAME)
 
 
 def _dequantised(call: _Call) -> tuple[np.ndarray, tuple[np.ndarray, int | None]]:
