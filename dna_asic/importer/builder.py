@@ -23,7 +23,7 @@ class Builder:
         self.readers: dict[str, list[Node]] = {}
         self._names = {"input", *dir(nn.ModuleDict())}  # a layer is a module of that name
         for node in graph.nodes:
-            for tensor in dict.fromkeys(node.inputs):
+            for tensor in node.inputs:
                 self.readers.setdefault(tensor, []).append(node)
 
     def view(self, tensor: Tensor, node: Node) -> View:
@@ -31,7 +31,7 @@ class Builder:
         return View.of(tensor, self.is_open(node)).reshaped(node.shape)
 
     def is_open(self, node: Node) -> bool:
-        """Whether one node, and nothing else, reads the output of `node`."""
+        """Whether the output of `node` is read once, and nothing else takes it."""
         return len(self.readers.get(node.output, ())) == 1 and node.output != self.output
 
     def layer(self, name: str, source: Tensor, shape: LayerShape, **fields) -> Draft:

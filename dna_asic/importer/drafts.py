@@ -40,7 +40,7 @@ class Tensor:
 
     @property
     def clampable(self) -> bool:
-        """A layer whose activation is still open."""
+        """A layer that can clamp what it gives, before or after it is quantised."""
         return False
 
 
@@ -87,7 +87,7 @@ class Draft(Tensor):
 
     @property
     def clampable(self) -> bool:
-        return self.scale is None and (self.pool is None or self.pool.op is PoolOp.MAX)
+        return self.pool is None or self.pool.op is PoolOp.MAX
 
     @property
     def nonnegative(self) -> bool:
@@ -213,9 +213,14 @@ def _counts_up(index: np.ndarray) -> bool:
 
 def concatenated(views: list[View], open: bool) -> View:
     """The channels of the views one behind the other."""
-    parts, arrays = [], []
+    starts: dict[Tensor, int] = {}
+    for part in (part for view in views for part in view.parts):
+        starts.setdefault(part, sum(t.size for t in starts))
+    arrays = []
     for view in views:
-        arrays.append(view.elements() + np.int32(sum(t.size for t in parts)))
-        parts += view.parts
+        sizes = [part.size for part in view.parts]
+        shifts = [starts[part] - own for part, own in zip(view.parts, np.cumsum([0, *sizes[:-1]]), strict=True)]
+        index = view.elements()
+        arrays.append(index + np.repeat(np.array(shifts, np.int32), sizes)[index])
     index = np.concatenate(arrays, axis=1)
-    return View(parts=tuple(parts), shape=index.shape, index=index, open=open)
+    return View(parts=tuple(starts), shape=index.shape, index=index, open=open)

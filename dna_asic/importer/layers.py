@@ -61,7 +61,7 @@ def make_layers(graph: Graph) -> Layers:
             views[node.output] = LOWER[type(node.op)](builder, node, *(views[name] for name in node.inputs))
         except SpecError as error:
             faults.append(f"{node.place}: {error}")
-            chw = node.shape[1:] if len(node.shape) == 4 else (int(np.prod(node.shape)), 1, 1)
+            chw = node.shape[1:] if len(node.shape) == 4 and node.shape[0] == 1 else (int(np.prod(node.shape)), 1, 1)
             views[node.output] = View.of(Unmade(name=node.output, chw=chw)).reshaped(node.shape)
     if faults:
         raise SpecError("\n".join(faults))
@@ -129,6 +129,9 @@ def _conv(builder: Builder, node: Node, view: View) -> View:
     view = dataclasses.replace(view, pads=NO_PADS)
     shape = {"p": p, "q": q, "pad": pad, "stride": one_stride(op.stride, p, q)}
     groups, (k, c, r, s) = op.groups, weight.shape
+    if groups < 1 or k % groups or c * groups != view.shape[1]:
+        raise SpecError(f"its weights {list(op.weight.shape)} in {groups} groups do not go with the {view.shape[1]} "
+                        f"channels that it reads.")
     if groups > 1 and not (c == 1 and k > groups):
         source = builder.plain(f"{node.name}_select", view)
         bounds = LayerShape(g=groups, k=k // groups, c=c, r=r, s=s, h=source.chw[1], w=source.chw[2], **shape)
@@ -140,8 +143,9 @@ def _conv(builder: Builder, node: Node, view: View) -> View:
 
 def _linear(builder: Builder, node: Node, view: View) -> View:
     refuse_pads(view)
-    if len(view.shape) != 2:
-        raise SpecError(f"it reads {list(view.shape)}; a fully connected layer reads one vector: flatten before.")
+    if len(view.shape) != 2 or view.shape[1] != node.op.weight.shape[1]:
+        raise SpecError(f"it reads {list(view.shape)}; a fully connected layer with weights "
+                        f"{list(node.op.weight.shape)} reads one vector: flatten before.")
     op = node.op
     pieces = [(t, scattered(op.weight[:, at], taken, t.size).reshape(-1, *t.chw)) for t, at, taken in view.pieces()]
     return builder.view(builder.dense(node.name, pieces, {"p": 1, "q": 1}, op.bias, op.step), node)

@@ -66,6 +66,8 @@ class OnnxFile:
             raise SpecError(f"{self.subject} is no whole ONNX file ({error}); export or copy it again.") from error
         if not model.graph.node or not model.graph.output:
             raise SpecError(f"{self.subject} has no network in it; export it again.")
+        if not all(isinstance(text, str) for text in _names(model.graph)):  # bytes that are no UTF-8
+            raise SpecError(f"{self.subject} has names that are no text; export or copy it again.")
         return model
 
     def _opset(self, model) -> int:
@@ -132,9 +134,12 @@ class OnnxFile:
                             f"reads one image.")
         dims = inputs[0].type.tensor_type.shape.dim
         if dims and not dims[0].dim_value:
+            batch = dims[0].dim_param
+            for value in (inputs[0], *model.graph.output, *model.graph.value_info):
+                for dim in value.type.tensor_type.shape.dim:
+                    if dim.dim_param == batch and batch:
+                        dim.dim_value = 1
             dims[0].dim_value = 1
-            for value in (*model.graph.output, *model.graph.value_info):  # inferred anew
-                value.type.tensor_type.ClearField("shape")
         shape = [d.dim_value or d.dim_param or "?" for d in dims]
         if len(shape) not in (2, 4) or not all(isinstance(d, int) and d > 0 for d in shape):
             raise SpecError(f"{self.subject}: input '{inputs[0].name}' has shape {_list(shape)}; it must be "
@@ -149,12 +154,12 @@ class OnnxFile:
         try:
             onnx.checker.check_model(model)
         except (onnx.checker.ValidationError, ValueError) as error:
-            if all(onnx.defs.has(n.op_type, n.domain) for n in model.graph.node):  # else named with their places
+            if _all_known(model):  # else they are named with their places
                 raise SpecError(f"{self.subject} is not valid ONNX: {_first_line(error)}; export it again.") from error
 
     def _infer(self, model) -> dict[str, tuple[int, ...]]:
         try:
-            inferred = shape_inference.infer_shapes(model, data_prop=True)
+            inferred = shape_inference.infer_shapes(model, strict_mode=_all_known(model), data_prop=True)
         except (shape_inference.InferenceError, ValueError) as error:
             raise SpecError(f"{self.subject} has shapes that contradict each other: {_first_line(error)}") from error
         graph, shapes = inferred.graph, {t.name: tuple(t.dims) for t in inferred.graph.initializer}
@@ -200,6 +205,17 @@ class OnnxFile:
         except Exception as error:  # noqa: BLE001 - the library raises whatever NumPy does
             raise SpecError(f"{self.subject}: node '{node.name}' (output '{node.output[0]}') cannot be computed: "
                             f"{_first_line(error)}") from error
+
+
+def _names(graph):
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+    yield from (x.name for x in (*graph.initializer, *graph.input, *graph.output, *graph.value_info))
+
+
+def _all_known(model) -> bool:
+    """Whether ONNX itself has every operator of the model."""
+    return all(onnx.defs.has(node.op_type, node.domain) for node in model.graph.node)
 
 
 def _claimed_bytes(tensor) -> int:

@@ -101,6 +101,8 @@ def _conv(call: _Call) -> Op:
     if weight.ndim != 4:
         raise SpecError(f"it convolves {weight.ndim - 2} axes; the chip convolves rows and columns: add an axis of 1.")
     dilation = tuple(call.get("dilations", (1, 1)))
+    if min(dilation) < 1:
+        raise SpecError(f"its dilation {list(dilation)} must be at least 1.")
     window = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True)]
     return Conv(weight=weight, bias=call.constant(2, np.zeros(len(weight))), pads=_pads(call, window),
                 stride=tuple(call.get("strides", (1, 1))), dilation=dilation, groups=call.get("group", 1),
@@ -233,8 +235,8 @@ def _softmax(call: _Call) -> Op:
 
 def _quantise(call: _Call) -> Op:
     scale, zero = call.constant(1), call.constant(2, np.zeros(1, np.uint8))
-    if scale.size != 1:
-        raise SpecError("it has a scale per channel; activations have one.")
+    if scale.size != 1 or not 0 < float(scale.ravel()[0]) < np.inf:
+        raise SpecError("it has no scale, or one per channel; activations have one above 0.")
     if int(zero.ravel()[0]) != INT8_ZERO.get(zero.dtype):
         raise SpecError(f"its zero point is {int(zero.ravel()[0])} ({zero.dtype}); the chip's int8 is symmetric: "
                         f"quantise with zero point 0 of int8 (onnxruntime: ActivationSymmetric, QInt8).")
@@ -342,6 +344,8 @@ def _dequantised(call: _Call) -> tuple[np.ndarray, tuple[np.ndarray, int | None]
     shape = [-1 if i == axis else 1 for i in range(values.ndim)]
     step = scale.astype(np.float64)
     integers = values.astype(np.int64) - (0 if zero is None else zero.astype(np.int64).reshape(shape))
+    if not (np.isfinite(step).all() and (step > 0).all()):
+        raise SpecError("its scales must be above 0; quantise the model again.")
     if values.dtype.itemsize == 1 and np.abs(integers).max(initial=0) > 128:
         raise SpecError("its integers less their zero point exceed int8; quantise weights with zero point 0.")
     return integers * step.reshape(shape), (step.ravel(), axis)

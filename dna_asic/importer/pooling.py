@@ -44,7 +44,7 @@ def _fuses(op: Pool, tensor: Tensor, view: View, hw) -> bool:
         return False
     fitting = hw == (tensor.chw[1] // window, tensor.chw[2] // window) and view.open and view.index is None
     return (fitting and isinstance(tensor, Draft) and tensor.residual is None and tensor.pool is None
-            and tensor.scale is None)
+            and (tensor.scale is None or op.op is PoolOp.MAX))  # an average of integers would be rounded once more
 
 
 def _clamped(builder: Builder, node: Node) -> bool:

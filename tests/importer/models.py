@@ -49,11 +49,17 @@ def run_onnx(path: Path, images: np.ndarray) -> np.ndarray:
     return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
 
 
-def save(path: Path, nodes, inputs: dict, outputs: dict, constants: dict, opset: int = 17) -> Path:
-    """An ONNX file: shapes of inputs and outputs, arrays of constants by name."""
-    graph = helper.make_graph(
-        nodes, "test", [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in inputs.items()],
-        [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in outputs.items()],
-        [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
+def make(nodes, shape, constants: dict, opset: int = 17) -> onnx.ModelProto:
+    """A model from x of `shape` to y, with arrays of constants by name."""
+    x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in (("x", shape), ("y", None)))
+    graph = helper.make_graph(nodes, "test", [x], [y], [numpy_helper.from_array(np.asarray(v), n)
+                                                        for n, v in constants.items()])
+    model = helper.make_model(graph, opset_imports=[
+        helper.make_opsetid("", opset), helper.make_opsetid("com.example", 1)], ir_version=10)
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+
+
+def save(path: Path, nodes, shape, constants: dict, opset: int = 17) -> Path:
+    """The file of `make`."""
+    onnx.save(make(nodes, shape, constants, opset), path)
     return path
