@@ -3,6 +3,7 @@
 import argparse
 import random
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from dna_asic.cost import evaluate_design
 from dna_asic.data import load_dataset
 from dna_asic.errors import SpecError, VerificationError
 from dna_asic.golden import run_golden
+from dna_asic.layer_kinds import alone, mappings_of, one_of_each
 from dna_asic.mapping import simulate as functional
 from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
@@ -38,7 +40,8 @@ from sim.integers import random_images
 from sim.runner import SIMULATORS, WAIVERS, lint
 
 FIXED = {"all-kinds": all_kinds, "four-layers": four_layers}
-NETWORKS = ("searched", *FIXED)
+LAYER_KINDS = "layer-kinds"
+NETWORKS = ("searched", LAYER_KINDS, *FIXED)
 FIXED_IMAGES = 2
 HANG_FACTOR = 20  # a run that takes so many times the model's cycles is given up
 
@@ -82,8 +85,9 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m dna_asic.simulate", description=__doc__)
     p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
     p.add_argument("--network", choices=(*NETWORKS, "all"), default="all",
-                   help="searched; fixed networks that use every part of the chip: all-kinds, four-layers "
-                        "(default: all-kinds, then searched)")
+                   help="searched; layer-kinds: one layer of each kind of it, for networks too large to run whole; "
+                        "fixed networks that use every part of the chip: all-kinds, four-layers (default: all-kinds, "
+                        "then searched)")
     p.add_argument("--images", type=int, default=16, help="test images of the searched network (default: %(default)s)")
     p.add_argument("--simulator", choices=SIMULATORS, default="verilator", help="(default: %(default)s)")
     p.add_argument("--stall-seed", type=int, default=0,
@@ -109,11 +113,8 @@ def simulate(args: argparse.Namespace) -> None:
     print(f"lint: {verilog} is clean under verilator -Wall with the waivers of {WAIVERS.name}", flush=True)
     folder = run.stage("sim")
     (folder / "report.json").unlink(missing_ok=True)
-    for name in ("all-kinds", "searched") if args.network == "all" else (args.network,):
-        if name == "searched":
-            workload = searched_workload(run, design, program, args.images)
-        else:
-            workload = fixed_workload(name, design, args.seed)
+    for workload in workloads(run, design, program, args):
+        name = workload.name
         print(f"{name}: {len(workload.program.layers)} layers, {len(workload.images)} images, "
               f"{workload.report.latency_cycles} cycles each by the cost model; {args.simulator}", flush=True)
         waves = args.simulator == "verilator" and not args.no_activity
@@ -133,6 +134,17 @@ def simulate(args: argparse.Namespace) -> None:
             if waves:
                 keep_activity(folder / name / "activity.vcd", folder / "activity.json", round(verdict.cycles_rtl))
         print(verdict.line("sim" if name == args.network or name == "searched" else name), flush=True)
+
+
+def workloads(run: RunFolder, design: Design, program: Program, args: argparse.Namespace) -> Iterator[Workload]:
+    """The networks that --network names, one after another."""
+    for name in ("all-kinds", "searched") if args.network == "all" else (args.network,):
+        if name == "searched":
+            yield searched_workload(run, design, program, args.images)
+        elif name == LAYER_KINDS:
+            yield from layer_workloads(run, design, args.seed)
+        else:
+            yield fixed_workload(name, design, args.seed)
 
 
 def searched_workload(run: RunFolder, design: Design, program: Program, images: int) -> Workload:
@@ -156,6 +168,18 @@ def fixed_workload(name: str, design: Design, seed: int) -> Workload:
                 for layer, shape in hardware_shapes(quant.network, accelerator.port_bytes)}
     program = compile_program(accelerator, quant, mappings)
     return _workload(name, design, quant, program, random_images(quant.network, FIXED_IMAGES, seed), mappings, None)
+
+
+def layer_workloads(run: RunFolder, design: Design, seed: int) -> Iterator[Workload]:
+    """One layer of each kind of the searched network, with its own integers and mapping, on a random image."""
+    quant, accelerator = load_quant(run.path / "quant"), design.accelerator
+    report = evaluate_design(hardware_shapes(quant.network, accelerator.port_bytes), accelerator, design.mappings,
+                             load_technology(design.target))
+    for layer in one_of_each(quant.network, report):
+        single = alone(quant, layer)
+        mappings = mappings_of(single.network, accelerator, design.mappings)
+        program = compile_program(accelerator, single, mappings)
+        yield _workload(layer.name, design, single, program, random_images(single.network, 1, seed), mappings, None)
 
 
 def _workload(name, design, quant, program, images, mappings: dict[str, Mapping], labels) -> Workload:

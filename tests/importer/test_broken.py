@@ -5,7 +5,7 @@ import resource
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from dna_asic import search as command
 from dna_asic.errors import SpecError
