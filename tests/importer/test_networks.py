@@ -19,7 +19,7 @@ from tests.chips import make_chip
 from tests.importer.models import LIGHT, light, run_onnx
 from tests.importer.modules import AlexNet, MobileNetV2, ResNet18, seeded
 
-CHIP = make_chip("kc-drain-4x4")
+CHIP = make_chip("kc-tree-4x4")
 NETWORKS = [  # kind, image side, layers, kinds of layers
     (ResNet18, 64, 23, 7), pytest.param(MobileNetV2, 64, 54, 8, marks=pytest.mark.slow),
     pytest.param(AlexNet, 224, 11, 6, marks=pytest.mark.slow),
