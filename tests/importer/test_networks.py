@@ -21,8 +21,8 @@ from tests.importer.modules import AlexNet, MobileNetV2, ResNet18, seeded
 
 CHIP = make_chip("kc-tree-4x4")
 NETWORKS = [  # kind, image side, layers, kinds of layers
-    (ResNet18, 64, 23, 7), pytest.param(MobileNetV2, 64, 54, 8, marks=pytest.mark.slow),
-    pytest.param(AlexNet, 224, 11, 6, marks=pytest.mark.slow),
+    (ResNet18, 64, 23, 7), pytest.param(MobileNetV2, 64, 54, 6, marks=pytest.mark.slow),
+    pytest.param(AlexNet, 224, 11, 5, marks=pytest.mark.slow),
     pytest.param(ResNet18, 224, 23, 7, marks=pytest.mark.slow)]
 
 
