@@ -1,11 +1,13 @@
 # `make help` lists the targets. Variables: TARGET (technology), SEED, RUN (a run folder), ARGS (further options of
-# the command, e.g. `make search ARGS="--epochs 20"`), PYTHON (3.11 or later), PIP_FLAGS.
+# the command, e.g. `make search ARGS="--epochs 20"`), PNR (1: `make synth` places and routes), PYTHON (3.11 or later),
+# PIP_FLAGS.
 TARGET ?= asic-28nm
 SEED ?= 0
 RUN ?= runs/latest
 ARGS ?=
 PYTHON ?= python3
 PIP_FLAGS ?=
+PNR ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -36,9 +38,8 @@ $(STAMP): pyproject.toml
 # Programs that are no Python packages. Root installs them; others are told, and go on without.
 tools:
 	@missing=""; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
-	[ -f /usr/share/qflow/tech/osu018/osu018_stdcells.lib ] || [ -n "$$DNA_ASIC_PDK_ROOT" ] || missing="$$missing osu018"; \
 	[ -z "$$missing" ] && exit 0; \
-	packages="$(APT_TOOLS)"; case "$$missing" in *osu018*) packages="$$packages qflow-tech-osu018";; esac; \
+	packages="$(APT_TOOLS)"; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing$$missing: apt-get install $$packages"; \
 	  { apt-get install -y -qq --no-install-recommends $$packages || { apt-get update -qq && \
@@ -56,7 +57,7 @@ sim: setup
 	$(RUN_TOOL) -m dna_asic.simulate --run $(RUN) $(ARGS)
 
 synth: setup
-	$(RUN_TOOL) -m dna_asic.synth --run $(RUN) $(ARGS)
+	$(RUN_TOOL) -m dna_asic.synth --run $(RUN) $(if $(filter-out 0,$(PNR)),--pnr) $(ARGS)
 
 contract: setup
 	$(RUN_TOOL) -m dna_asic.contract --seed $(SEED) $(ARGS)

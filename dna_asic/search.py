@@ -1,4 +1,7 @@
-"""`python -m dna_asic.search`: search a network and its accelerator together, then fix, train and quantise them."""
+"""`python -m dna_asic.search`: search a network and its accelerator together, then fix, train and quantise them.
+
+With --network: the accelerator alone, for a network that is brought (see dna_asic.own_network).
+"""
 
 import argparse
 import contextlib
@@ -16,22 +19,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from dna_asic import own_network
 from dna_asic.command import run_command
-from dna_asic.cosearch.das import AcceleratorSearch, search_accelerator
+from dna_asic.cosearch.das import AcceleratorSearch, require_chip, search_accelerator
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
 from dna_asic.cosearch.training import evaluate, train_network
 from dna_asic.data import DatasetSplits, load_dataset
-from dna_asic.errors import InfeasibleDesign, SpecError
+from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.golden import accuracy
 from dna_asic.networks import Macro, NetworkModule, build_network, expand, load_macro
-from dna_asic.quantize import quantize_input, quantize_network, save_quant
-from dna_asic.report.files import write_atomically, write_json_atomically, write_text_atomically
-from dna_asic.report.tables import cost_table
+from dna_asic.quantize import quantize_input, quantize_network
+from dna_asic.report.files import write_atomically, write_json_atomically
+from dna_asic.result import write_design
 from dna_asic.runs import MARKER, RunFolder
-from dna_asic.spec.design import Design, design_to_yaml
-from dna_asic.spec.record import to_plain
 from dna_asic.technology import Technology, load_technology
 
 ARGUMENTS, CHECKPOINT, WEIGHTS = "arguments.json", "checkpoint.pt", "weights.safetensors"
@@ -42,11 +44,14 @@ THREADS = 1  # tensors are small: a second thread costs more than it gives, and 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m dna_asic.search", description=__doc__, epilog=(
-        "example: python -m dna_asic.search --target asic-28nm --set pe_rows=4 --seed 1"))
+    p = argparse.ArgumentParser(
+        prog="python -m dna_asic.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples: python -m dna_asic.search --target asic-28nm --set pe_rows=4 --seed 1\n"
+               "          python -m dna_asic.search --network model.onnx --calibration images/")
     p.add_argument("--target", default="asic-28nm", help="technology node (default: %(default)s)")
     p.add_argument("--dataset", default="digits", help="'digits' or 'imagefolder:DIR' (default: %(default)s)")
     p.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
+    own_network.add_arguments(p)
     p.add_argument("--macro", help="macro-architecture: a bundled name or a YAML file (default: the dataset's)")
     p.add_argument("--space", default="default", help="accelerator space: a bundled name or a YAML file")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pins",
@@ -76,25 +81,24 @@ def main(argv=None) -> int:
 def search(args: argparse.Namespace) -> None:
     """The whole job; see the module."""
     torch.set_num_threads(THREADS)
-    if args.resume:
-        run, args = reopen(args)
-        inputs = load_inputs(args)
-    else:
-        inputs = load_inputs(args)
-        dataset = args.dataset.partition(":")[0]
-        run = RunFolder.create(args.name or f"{dataset}-{args.target}-seed{args.seed}", args.runs_dir)
+    run, args = reopen(args) if args.resume else (None, args)
+    check_ranges(args)
+    load, work = (own_network.load_inputs, own_network.run_search) if args.network else (load_inputs, run_search)
+    inputs = load(args)
+    if run is None:
+        subject = Path(args.network).stem if args.network else args.dataset.partition(":")[0]
+        run = RunFolder.create(args.name or f"{subject}-{args.target}-seed{args.seed}", args.runs_dir)
         write_json_atomically(run.path / ARGUMENTS, {k: v for k, v in vars(args).items() if k not in NOT_KEPT})
-    print(f"run {run.path}: accelerator space of {inputs.space.size:.3g} points, network space of "
-          f"{inputs.macro.space.size:.3g}", flush=True)
+    print(f"run {run.path}: accelerator space of {inputs.space.size:.3g} points, {inputs.network_line}", flush=True)
     try:
         with contextlib.closing(StageBars(args.quiet)) as bars:
-            summary = run_search(args, inputs, run, bars)
+            summary = work(args, inputs, run, bars)
     except KeyboardInterrupt:
         print(f"go on with: python -m dna_asic.search --resume {run.path}", file=sys.stderr)
         raise
     run.finish()
-    print(f"\naccuracy on test: float {summary['float_test_accuracy']:.4f}, int8 {summary['int8_test_accuracy']:.4f}")
-    print(f"search: run={run.path} int8_test_accuracy={summary['int8_test_accuracy']:.4f} "
+    kind = "int8_agreement" if args.network else "int8_test_accuracy"
+    print(f"search: run={run.path} {kind}={summary[kind]:.4f} "
           f"latency_cycles={summary['latency_cycles']} energy_j={summary['energy_j']:.4g} "
           f"area_mm2={summary['area_mm2']:.4g} edp_js={summary['edp_js']:.4g} seconds={summary['search_seconds']:.0f}")
 
@@ -121,9 +125,14 @@ class Inputs:
     macro: Macro
     space: GadsSpace
 
+    @property
+    def network_line(self) -> str:
+        """What is searched beside the accelerator."""
+        return f"network space of {self.macro.space.size:.3g}"
 
-def load_inputs(args: argparse.Namespace) -> Inputs:
-    """Load every file that the arguments name; raises SpecError or DataError before the run folder exists."""
+
+def check_ranges(args: argparse.Namespace) -> None:
+    """Raise SpecError for every number that is out of its range."""
     ranges = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
               "das_steps": (1, math.inf), "image_size": (1, math.inf), "hw_weight": (0, math.inf),
               "seed": (0, 2**63 - 1)}
@@ -132,24 +141,18 @@ def load_inputs(args: argparse.Namespace) -> Inputs:
               if getattr(args, name) is not None and not least <= getattr(args, name) <= most]
     if faults:
         raise SpecError("\n".join(faults))
+
+
+def load_inputs(args: argparse.Namespace) -> Inputs:
+    """Load every file that the arguments name; raises SpecError or DataError before the run folder exists."""
     technology = load_technology(args.target)
     space = GadsSpace.load(args.space).pinned(args.pins)
     macro = load_macro(args.macro or ("digits" if args.dataset == "digits" else "cifar10"))
     splits = load_dataset(args.dataset, args.seed, image_size=args.image_size)
     macro = macro.fitted(splits.input_shape, splits.num_classes)
-    require_chip(space, technology, macro, args.seed)
-    return Inputs(technology=technology, splits=splits, space=space, macro=macro)
-
-
-def require_chip(space: GadsSpace, technology: Technology, macro: Macro, seed: int) -> None:
-    """Raise InfeasibleDesign when samples of the space do not run the macro's first network: now, not in an hour."""
-    search = AcceleratorSearch(space, technology, seed)
     network = expand(macro, [macro.options(place)[0] for place in macro.places])
-    for _ in range(JointSettings.das_steps):
-        if math.isfinite(search.step(network).best_cost):
-            return
-    raise InfeasibleDesign(f"Space '{space.name}': no sampled chip could run network '{macro.name}'; enlarge its "
-                           f"buffers or unpin entries.")
+    require_chip(network, space, technology, seed=args.seed, tries=JointSettings.das_steps)
+    return Inputs(technology=technology, splits=splits, space=space, macro=macro)
 
 
 class StageBars:
@@ -189,25 +192,14 @@ def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
     found = search_accelerator(network, inputs.space, inputs.technology, seed=args.seed, steps=args.das_steps,
                                start=joint.accelerator, progress=bars)
     bars.close()
-    report, test = found.report, inputs.splits.test
-    summary = {
-        "float_test_accuracy": evaluate(module, test.images, test.labels),
-        "int8_test_accuracy": accuracy(quant, quantize_input(test.images, quant), test.labels.numpy()),
-        "latency_cycles": report.latency_cycles, "latency_s": report.latency_s,
-        "period_cycles": report.period_cycles, "energy_j": report.energy_j, "area_mm2": report.area_mm2,
-        "edp_js": report.edp_js,
-        "search_seconds": earlier_s + time.monotonic() - started, "seed": args.seed, "target": args.target,
-        "dataset": args.dataset, "choices": choices, "tilings_priced": found.evaluations,
-    }
-    design = Design(target=args.target, seed=args.seed, choices=tuple(choices), network=network,
-                    accelerator=found.accelerator, mappings=found.mappings, assignment=found.assignment)
-    save_quant(quant, run.path / "quant")
+    test = inputs.splits.test
+    accuracies = {"float_test_accuracy": evaluate(module, test.images, test.labels),
+                  "int8_test_accuracy": accuracy(quant, quantize_input(test.images, quant), test.labels.numpy())}
+    print(f"accuracy on test: float {accuracies['float_test_accuracy']:.4f}, "
+          f"int8 {accuracies['int8_test_accuracy']:.4f}\n")
     write_json_atomically(run.path / "history.json", [dataclasses.asdict(r) for r in joint.history])
-    write_json_atomically(run.path / "report.json", to_plain(report))
-    write_text_atomically(run.path / "design.yaml", design_to_yaml(design))
-    write_json_atomically(run.path / "summary.json", summary)
-    print(cost_table(report))
-    return summary
+    return write_design(run, args, quant, found, choices, accuracies | {
+        "search_seconds": earlier_s + time.monotonic() - started, "dataset": args.dataset})
 
 
 def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import random
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from dna_asic.cost import Schedule, design_schedule, evaluate_design
 from dna_asic.data import load_dataset
 from dna_asic.errors import SpecError, VerificationError
 from dna_asic.golden import run_golden
+from dna_asic.layer_kinds import alone, mappings_of, one_of_each
 from dna_asic.mapping import simulate as functional
 from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_assignment, random_mapping
+from dna_asic.own_network import INPUTS
 from dna_asic.quantize import load_quant, quantize_input
 from dna_asic.report.files import write_json_atomically
 from dna_asic.report.tables import format_table
@@ -39,7 +42,8 @@ from sim.integers import random_images
 from sim.runner import SIMULATORS, WAIVERS, lint
 
 FIXED = {"all-kinds": all_kinds, "four-layers": four_layers}
-NETWORKS = ("searched", *FIXED)
+LAYER_KINDS = "layer-kinds"
+NETWORKS = ("searched", LAYER_KINDS, *FIXED)
 FIXED_IMAGES = 2
 HANG_FACTOR = 20  # a run that takes so many times the model's cycles is given up
 
@@ -108,8 +112,9 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m dna_asic.simulate", description=__doc__)
     p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
     p.add_argument("--network", choices=(*NETWORKS, "all"), default="all",
-                   help="searched; fixed networks that use every part of the chip: all-kinds, four-layers "
-                        "(default: all-kinds, then searched)")
+                   help="searched; layer-kinds: one layer of each kind of it, for networks too large to run whole; "
+                        "fixed networks that use every part of the chip: all-kinds, four-layers (default: all-kinds, "
+                        "then searched)")
     p.add_argument("--images", type=int, default=16, help="test images of the searched network (default: %(default)s)")
     p.add_argument("--simulator", choices=SIMULATORS, default="verilator", help="(default: %(default)s)")
     p.add_argument("--stall-seed", type=int, default=0,
@@ -135,11 +140,8 @@ def simulate(args: argparse.Namespace) -> None:
     print(f"lint: {verilog} is clean under verilator -Wall with the waivers of {WAIVERS.name}", flush=True)
     folder = run.stage("sim")
     (folder / "report.json").unlink(missing_ok=True)
-    for name in ("all-kinds", "searched") if args.network == "all" else (args.network,):
-        if name == "searched":
-            workload = searched_workload(run, design, program, args.images)
-        else:
-            workload = fixed_workload(name, design, args.seed)
+    for workload in workloads(run, design, program, args):
+        name = workload.name
         print(f"{name}: {len(workload.program.layers)} layers, {len(workload.images)} images, "
               f"{workload.report.latency_cycles} cycles each by the cost model; {args.simulator}", flush=True)
         waves = args.simulator == "verilator" and not args.no_activity
@@ -161,10 +163,24 @@ def simulate(args: argparse.Namespace) -> None:
         print(verdict.line("sim" if name == args.network or name == "searched" else name), flush=True)
 
 
+def workloads(run: RunFolder, design: Design, program: Program, args: argparse.Namespace) -> Iterator[Workload]:
+    """The networks that --network names, one after another."""
+    for name in ("all-kinds", "searched") if args.network == "all" else (args.network,):
+        if name == "searched":
+            yield searched_workload(run, design, program, args.images)
+        elif name == LAYER_KINDS:
+            yield from layer_workloads(run, design, args.seed)
+        else:
+            yield fixed_workload(name, design, args.seed)
+
+
 def searched_workload(run: RunFolder, design: Design, program: Program, images: int) -> Workload:
-    """The run's network on the first test images of its dataset."""
+    """The run's network on the first test images of its dataset; one that was brought, on images kept by its search."""
     arguments = run.arguments()
     quant = load_quant(run.path / "quant")
+    if arguments.get("network"):
+        kept = np.load(run.require(INPUTS, "make search"), allow_pickle=False)[:images]
+        return _workload("searched", design, quant, program, kept, None)
     test = load_dataset(arguments["dataset"], design.seed, image_size=arguments["image_size"]).test
     if images > len(test.labels):
         raise SpecError(f"--images must be at most the {len(test.labels)} test images, not {images}.")
@@ -182,6 +198,20 @@ def fixed_workload(name: str, design: Design, seed: int) -> Workload:
     fixed = dataclasses.replace(design, network=quant.network, mappings=mappings, assignment=assignment)
     program = compile_program(accelerator, quant, mappings, assignment)
     return _workload(name, fixed, quant, program, random_images(quant.network, FIXED_IMAGES, seed), None)
+
+
+def layer_workloads(run: RunFolder, design: Design, seed: int) -> Iterator[Workload]:
+    """One layer of each kind of the searched network, with its own integers and mapping, on a random image."""
+    quant, accelerator = load_quant(run.path / "quant"), design.accelerator
+    report = evaluate_design(hardware_shapes(quant.network, accelerator.port_bytes), accelerator, design.mappings,
+                             load_technology(design.target), design.pipeline)
+    for layer in one_of_each(quant.network, report):
+        single = alone(quant, layer)
+        assignment = {x.name: design.assignment.get(layer.name, 0) for x in single.network.layers}
+        mappings = mappings_of(single.network, accelerator, design.mappings, assignment)
+        part = dataclasses.replace(design, network=single.network, mappings=mappings, assignment=assignment)
+        program = compile_program(accelerator, single, mappings, assignment)
+        yield _workload(layer.name, part, single, program, random_images(single.network, 1, seed), None)
 
 
 def _workload(name, design: Design, quant, program, images, labels) -> Workload:

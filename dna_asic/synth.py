@@ -16,7 +16,6 @@ from dna_asic.spec.record import from_plain, to_plain
 from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology, load_technology
 from flows.openroad.flow import SynthRecord, run_flow
-from flows.openroad.macros import Macro
 from flows.openroad.platforms import NAMES
 
 LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess", "clock")  # of the cost model: cells, not macros or DRAM
@@ -55,8 +54,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m dna_asic.synth", description=__doc__)
     p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
-    p.add_argument("--platform", choices=NAMES, help="cell library (default: the one nearest to the target's node)")
+    p.add_argument("--platform", choices=NAMES, help="cell library (default: the kit of the target's node if it is "
+                   "there, else the predictive one)")
     p.add_argument("--clk-period-ns", type=float, help="clock (default: the design's)")
+    p.add_argument("--pnr", action="store_true", help="place and route with OpenROAD if it is there, and write "
+                   "configurations for OpenROAD-flow-scripts")
     p.add_argument("--quiet", action="store_true", help="no progress lines")
     return p
 
@@ -78,8 +80,8 @@ def synth(args: argparse.Namespace) -> None:
     technology = load_technology(design.target)
     waves = next((run.path / name for name in WAVES if (run.path / name).is_file()), None)
     record = run_flow(
-        rtl=rtl, out=run.stage("synth"), clk_period_ns=clk_period_ns, target_nm=technology.node_nm,
-        macro_of=lambda words, bits: macro(technology, words, bits), waves=waves, platform=args.platform,
+        rtl=rtl, out=run.stage("synth"), clk_period_ns=clk_period_ns, technology=technology, waves=waves,
+        platform=args.platform, place_and_route=args.pnr,
         progress=(lambda line: None) if args.quiet else (lambda line: print(line, file=sys.stderr, flush=True)))
     energy = inference_energy(record, report, technology, simulated_cycles(run))
     text = summary_text(record, energy, report)
@@ -96,14 +98,6 @@ def load_report(path: Path) -> CostReport:
     except ValueError as error:
         raise SpecError(f"Report '{path}' is not JSON ({error}); make it again with `make search`.") from error
     return from_plain(CostReport, plain, f"report '{path}'")
-
-
-def macro(technology: Technology, words: int, bits: int) -> Macro:
-    """A memory as the technology file prices it."""
-    area = technology.sram_area_um2(words, bits)
-    return Macro(name=f"sram_{words}x{bits}", words=words, bits=bits, area_um2=area,
-                 read_pj=technology.sram_read_pj(words, bits), write_pj=technology.sram_write_pj(words, bits),
-                 access_ns=technology.sram_access_ns(words, bits), leakage_mw=technology.leakage_mw(area))
 
 
 def simulated_cycles(run: RunFolder) -> float | None:
@@ -146,12 +140,21 @@ def summary_text(record: SynthRecord, energy: Energy, report: CostReport) -> str
              f"power     {record.power_mw:.4g} mW, of which {record.still_mw:.4g} mW with every signal "
              f"still: clock, and {record.leakage_mw:.3g} mW of leakage",
              "          cells and pin loads; no wires, no clock tree, no glitches before placement",
-             *(f"note      {finding}" for finding in record.findings)]
+             *(f"note      {finding}" for finding in record.findings), *_placed_lines(record)]
     return "\n\n".join([
         "\n".join(lines), format_table(("block", "area mm2", "power mW"), blocks),
         format_table(("module (its own cells)", "instances", "um2 each", "mm2 all"), _largest(record)),
         format_table(("quantity", "unit", "synthesis", "from", "cost model", "ratio"),
                      comparison(record, energy, report))])
+
+
+def _placed_lines(record: SynthRecord) -> list[str]:
+    placed = record.place_route
+    return [] if placed is None else [
+        f"routed    {placed['area_um2'] * 1e-6:.4g} mm2 at {placed['utilisation_pct']:.0f} %, "
+        f"{placed['wire_length_um'] * 1e-3:.4g} mm of wire, {placed['drc_violations']} DRC violations, slack "
+        f"{1e3 * placed['worst_slack_ns']:.0f} ps, {placed['power_mw']:.4g} mW; at {record.library_nm} nm, memories' "
+        f"accesses apart"]
 
 
 def _largest(record: SynthRecord, shown: int = 8) -> list[tuple]:

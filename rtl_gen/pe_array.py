@@ -74,7 +74,7 @@ class PEArray(wiring.Component):
         lines, used = [], {"row": self.row_used, "col": self.col_used}
         control = self._root_control(m)
         for n in range(self.lines.count):
-            line = PELine(self.chunk)
+            line = PELine(self.chunk, last=n == self.lines.count - 1)
             m.submodules[f"line_{n}"] = line
             if hasattr(line, "number"):
                 m.d.comb += line.number.eq(n)
@@ -112,7 +112,7 @@ class PEArray(wiring.Component):
                     width = self.lines.lanes_along(x)
                     m.d.comb += getattr(line, name).eq(
                         lanes if width > 1 else lanes.word_select(n % self.chunk.widths[x], 8))
-                elif name in line.passed and before is not None:
+                elif name in line.hopping and before is not None:
                     m.d.comb += getattr(line, name).eq(getattr(before, f"{name}_on"))
                 else:
                     m.d.comb += getattr(line, name).eq(self._entry(source, n, len(getattr(line, name))))

@@ -120,47 +120,52 @@ class PELine(Unit):
     Place n is the PE's coordinate along the line, `number` the line's own. used, places_used: static masks of PEs in
     use. Capture of W: PEs with `w_line` and their bit of `w_places` take their lane of `w_data` at `w_word`; of I
     likewise, at `i_line_word` plus their own of `i_place_words`; where R and P cross, only PEs whose coordinate along
-    R equals the tag. With systolic delivery what belongs to the line reaches place n n cycles later, and `*_on` is what
-    belongs to the places, a cycle later, for the next line. w_captures, i_captures: words captured, one cycle later.
+    R equals the tag. With systolic delivery what belongs to the line reaches place n n cycles later, and `*_on` is
+    what belongs to the places, a cycle later, for the next line; the last line has none. w_captures, i_captures: words
+    captured, one cycle later.
 
     MAC control acts at once, that of the accumulators (`root_*`) when the line's products reach them. Drain: `drained`
     is the word `drain_word` of each root that `drain_select` names, or their sum along the line, its last term in the
     same cycle. Where trees join lines, `total` leaves instead.
     """
 
-    def __init__(self, chunk: ChunkConfig):
+    def __init__(self, chunk: ChunkConfig, last: bool = False):
         self.chunk, self.lines = chunk, Lines.of(chunk)
         lines = self.lines
         self.module_name = (
             f"pe_line_{chunk.row_dim.name}{chunk.col_dim.name}_{chunk.reduction.value}_{chunk.delivery.value}_"
             f"{chunk.pe_rows}x{chunk.pe_cols}_rf{chunk.rf_w_words}_{chunk.rf_i_words}_{chunk.rf_o_words}_"
             f"n{chunk.n_w}_{chunk.n_i}_{chunk.n_o}").lower()
-        self.tree = lines.along in chunk.tree_axes
-        self.rooted = lines.across not in chunk.tree_axes
-        words = {"w": chunk.rf_w_words, "i": chunk.rf_i_words, "o": chunk.rf_o_words}
-        bits = {x: address_bits(n) for x, n in words.items()}
-        ports = {"used": In(1), "places_used": In(lines.length)}
+        self.tree, self.rooted = lines.along in chunk.tree_axes, lines.across not in chunk.tree_axes
+        ports = {"used": In(1), "places_used": In(lines.length), **self._fill_ports(), **self._compute_ports()}
+        self.hopping = [name for name in ("w_places", "i_places", "i_place_words", "i_tags") if name in ports
+                        and lines.hops(Operand[name[0].upper()], lines.across)]
+        self.passed = [] if last else self.hopping
+        self.module_name += "_last" if last and self.hopping else ""
+        super().__init__(ports | {f"{name}_on": Out(ports[name].shape) for name in self.passed})
+
+    def _fill_ports(self):
+        lines, words = self.lines, {"w": self.chunk.rf_w_words, "i": self.chunk.rf_i_words}
+        ports = {"w_word": In(address_bits(words["w"])), "i_line_word": In(address_bits(words["i"]))}
         for x, operand in (("w", W), ("i", I)):
-            ports |= {f"{x}_line": In(1), f"{x}_places": In(lines.length),
-                      f"{x}_data": In(8 * lines.lanes_along(operand)), f"{x}_captures": Out(range(lines.length + 1))}
-        ports |= {"w_word": In(bits["w"]), "i_line_word": In(bits["i"])}
+            ports |= {f"{x}_line": In(1), f"{x}_places": In(lines.length), f"{x}_half": In(1), f"{x}_load": In(1),
+                      f"{x}_data": In(8 * lines.lanes_along(operand)), f"{x}_address": In(address_bits(words[x])),
+                      f"{x}_captures": Out(range(lines.length + 1))}
         if lines.moves_window(lines.along):
-            ports["i_place_words"] = In(bits["i"] * lines.length)
+            ports["i_place_words"] = In(address_bits(words["i"]) * lines.length)
         if lines.tag_axis == lines.across:
             ports["i_tag"] = In(lines.tag_bits)
         elif lines.tag_axis:
             ports |= {"i_tags": In(lines.tag_bits * lines.length), "number": In(lines.tag_bits)}
-        self.passed = [name for name in ("w_places", "i_places", "i_place_words", "i_tags") if name in ports
-                       and lines.hops(Operand[name[0].upper()], lines.across)]
-        ports |= {f"{name}_on": Out(ports[name].shape) for name in self.passed}
-        ports |= {name: In(bits.get(name[0], 1) if name.endswith("address") else 1) for name in LINE_CONTROL}
-        if self.rooted:
-            ports |= {f"root_{name}": In(bits["o"] if name == "address" else 1) for name in ROOT_CONTROL}
-            ports |= {"drain_word": In(bits["o"]), "drain_select": In(range(max(2, lines.length))),
-                      "drained": Out(PSUM_BITS * lines.lanes_along(O))}
-        else:
-            ports["total"] = Out(signed(tree_bits(lines.length)))
-        super().__init__(ports)
+        return ports
+
+    def _compute_ports(self):
+        ports, word = {"issue": In(1), "op_max": In(1)}, address_bits(self.chunk.rf_o_words)
+        if not self.rooted:
+            return ports | {"total": Out(signed(tree_bits(self.lines.length)))}
+        ports |= {f"root_{name}": In(word if name == "address" else 1) for name in ROOT_CONTROL}
+        return ports | {"drain_word": In(word), "drain_select": In(range(max(2, self.lines.length))),
+                        "drained": Out(PSUM_BITS * self.lines.lanes_along(O))}
 
     def body(self):
         m = Module()
@@ -177,8 +182,9 @@ class PELine(Unit):
         return m
 
     def _deliveries(self, m, x):
-        """(capture, data, word) per place."""
-        lines, operand = self.lines, Operand[x.upper()]
+        """Per place what its PE takes for an operand, by the names of the PE's ports."""
+        lines, operand, load = self.lines, Operand[x.upper()], Signal(name=f"{x}_load_issued")
+        m.d.comb += load.eq(self.issue & getattr(self, f"{x}_load"))
         here = {"line": getattr(self, f"{x}_line"), "data": getattr(self, f"{x}_data"),
                 "word": self.w_word if x == "w" else self.i_line_word}
         if x == "i" and hasattr(self, "i_tag"):
@@ -190,9 +196,11 @@ class PELine(Unit):
             capture = Signal(name=f"{x}_capture_{n}")
             m.d.comb += capture.eq(here["line"] & getattr(self, f"{x}_places")[n] & self._tagged(x, n, here.get("tag")))
             lane = n % lines.lanes_along(operand)
-            result.append((capture, here["data"].word_select(lane, 8), self._word(x, n, here)))
+            result.append({"capture": capture, "data": here["data"].word_select(lane, 8),
+                           "word": self._word(x, n, here), "half": getattr(self, f"{x}_half"), "load": load,
+                           "address": getattr(self, f"{x}_address")})
         captures = Signal.like(getattr(self, f"{x}_captures"), name=f"{x}_captures_register")
-        m.d.sync += captures.eq(ones(Cat(capture for capture, _, _ in result)))
+        m.d.sync += captures.eq(ones(Cat(taken["capture"] for taken in result)))
         m.d.comb += getattr(self, f"{x}_captures").eq(captures)
         return result
 
@@ -211,9 +219,7 @@ class PELine(Unit):
         pe = Pe(self.chunk.rf_w_words, self.chunk.rf_i_words)
         m.submodules[f"pe_{n}"] = pe
         m.d.comb += [pe.active.eq(self.used & self.places_used[n]), pe.op_max.eq(self.op_max), pe.multiply.eq(multiply)]
-        for x, (capture, data, word) in fills.items():
-            values = {"capture": capture, "data": data, "word": word, "half": getattr(self, f"{x}_half"),
-                      "load": self.issue & getattr(self, f"{x}_load"), "address": getattr(self, f"{x}_address")}
+        for x, values in fills.items():
             m.d.comb += [getattr(pe, f"{x}_{name}").eq(value) for name, value in values.items()]
         return pe.product
 
@@ -230,9 +236,8 @@ class PELine(Unit):
         root = Accumulator(self.chunk.rf_o_words, tree_bits(self.lines.length if self.tree else 1))
         m.submodules[f"root_{n}"] = root
         in_use = self.used if self.tree else self.used & self.places_used[n]
-        m.d.comb += [root.term.eq(term), root.op_max.eq(self.op_max)]
-        m.d.comb += [getattr(root, name).eq(getattr(self, f"root_{name}") & (in_use if name == "enable" else -1))
-                     for name in ROOT_CONTROL]
+        m.d.comb += [root.term.eq(term), root.op_max.eq(self.op_max), root.enable.eq(self.root_enable & in_use)]
+        m.d.comb += [getattr(root, name).eq(getattr(self, f"root_{name}")) for name in ROOT_CONTROL if name != "enable"]
         return root
 
     def _drain(self, m, roots):

@@ -29,6 +29,9 @@ CHIPS = {  # rows, cols, pair, reduction, (n_w, n_i, n_o, n_pp), RF words, port 
 KINDS = {f"{row.name}{col.name}-{reduction.value}-{delivery.value}".lower(): (row, col, reduction, delivery)
          for row, col in itertools.permutations(SPATIAL_DIMS, 2) for reduction in Reduction for delivery in Delivery
          if reduction is Reduction.TREE or {row, col} & REDUCTION}
+# Each dim on rows and on columns, each reduction on rows, columns and both, each delivery.
+QUICK_KINDS = ("rp-drain-systolic", "gc-tree-multicast", "cr-tree-systolic", "pr-tree-multicast", "qg-tree-systolic",
+               "kq-tree-multicast", "rc-drain-multicast", "ck-drain-systolic", "kc-drain-systolic")
 
 
 def kind_chip(name: str, rng: random.Random | None = None) -> AcceleratorConfig:

@@ -17,7 +17,6 @@ from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
 from dna_asic.spec.record import to_plain
 from dna_asic.technology import load_technology
-from flows.openroad.platforms import find_library
 from flows.openroad.steps import require_program
 
 SMALL = runpy.run_path(str(Path(__file__).parent / "flows" / "openroad" / "conftest.py"))
@@ -49,7 +48,6 @@ def run(tmp_path):
 def test_synth_prints_and_writes(run, capsys):
     try:
         require_program("sta", "apt-get install opensta")
-        find_library()
     except ToolError as error:
         pytest.skip(str(error))
     assert synth.main(["--run", str(run.path.parent / "latest")]) == 0

@@ -213,6 +213,16 @@ def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Techn
     return best._replace(evaluations=search.pricer.evaluations + sum(found.evaluations for found in mapped))
 
 
+def require_chip(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, tries: int) -> None:
+    """Raise InfeasibleDesign when the samples of `tries` steps do not run the network: now, not in an hour."""
+    search = AcceleratorSearch(space, technology, seed)
+    for _ in range(tries):
+        if math.isfinite(search.step(network).best_cost):
+            return
+    raise InfeasibleDesign(f"Space '{space.name}': no sampled chip could run network '{network.name}'; enlarge its "
+                           f"buffers or unpin entries.")
+
+
 def polish(search: AcceleratorSearch, network: NetworkSpec, progress: Progress = lambda *_: None,
            keep: int = FINALISTS) -> list[AcceleratorConfig]:
     """Coordinate descent over the choices from the best sample; the `keep` best chips that it met, best first."""

@@ -1,5 +1,6 @@
-"""Datasets and their fixed splits."""
+"""Datasets, their splits, and images to calibrate with."""
 
+from dna_asic.data.calibration import load_images
 from dna_asic.data.dataset import DatasetSplits, Subset, load_dataset
 
-__all__ = ["DatasetSplits", "Subset", "load_dataset"]
+__all__ = ["DatasetSplits", "Subset", "load_dataset", "load_images"]

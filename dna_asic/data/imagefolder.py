@@ -28,7 +28,7 @@ def load_folder(folder: str, seed: int, image_size: int | None) -> DatasetSplits
     apart = (root / "train").is_dir() and (root / "test").is_dir()
     files, classes = _list_classes(root / "train" if apart else root, MIN_IMAGES - apart)
     test_files = _list_test(root / "test", classes) if apart else []
-    images = _read_images([path for path, _ in files + test_files], image_size)
+    images = read_images([path for path, _ in files + test_files], (image_size, image_size) if image_size else None)
     labels = np.array([label for _, label in files + test_files], dtype=np.int64)
     cut = len(files)
     test = (images[cut:], labels[cut:]) if apart else None
@@ -75,9 +75,10 @@ def _list_test(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
     return files
 
 
-def _read_images(paths: list[Path], image_size: int | None) -> np.ndarray:
-    """float32 [N, C, H, W]; one channel if every image is grey, else three."""
-    size = (image_size, image_size) if image_size else None
+def read_images(paths: list[Path], size: tuple[int, int] | None) -> np.ndarray:
+    """float32 [N, C, H, W] in [-1, 1], resized to (width, height), by default the first one's; one channel if every
+    image is grey, else three. Raises DataError naming unreadable images.
+    """
     arrays, faults = [], []
     for path in paths:
         try:

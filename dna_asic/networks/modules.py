@@ -1,6 +1,6 @@
 """PyTorch modules that run layer records: one unit per layer, a graph of units."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +12,21 @@ from dna_asic.spec.layer import Activation, LayerOp, LayerSpec, NetworkSpec, Poo
 
 
 class ConvUnit(nn.Module):
-    """One layer: convolution with batch normalisation (the logits: with a bias instead), or pooling as a layer.
+    """One layer: convolution with batch normalisation (`biased`: with a bias instead), or pooling as a layer.
 
     Input [N, G*C, H, W]; the activation follows the residual add; then fused pooling and channel shuffle.
     """
 
-    def __init__(self, spec: LayerSpec, logits: bool = False):
+    def __init__(self, spec: LayerSpec, biased: bool = False):
         super().__init__()
         self.spec, shape = spec, spec.shape
         self.conv, self.norm = None, None
         if shape.op is LayerOp.MAC and not spec.average:
             self.conv = nn.Conv2d(shape.g * shape.c, spec.out_channels, (shape.r, shape.s), stride=shape.stride,
-                                  groups=shape.g, bias=logits)
+                                  groups=shape.g, bias=biased)
             nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
-            self.norm = None if logits else nn.BatchNorm2d(spec.out_channels)
-            if logits:
+            self.norm = None if biased else nn.BatchNorm2d(spec.out_channels)
+            if biased:
                 nn.init.zeros_(self.conv.bias)
             elif spec.residual:
                 nn.init.zeros_(self.norm.weight)  # a residual block starts as the identity: every path trains sooner
@@ -82,11 +82,11 @@ def _pad(x: Tensor, spec: LayerSpec) -> Tensor:
 
 
 class LayerGraph(nn.Module):
-    """Units of consecutive layers, keyed by layer name."""
+    """Units of consecutive layers, keyed by layer name; those `biased` have a bias instead of batch normalisation."""
 
-    def __init__(self, layers: Sequence[LayerSpec], logits: str | None = None):
+    def __init__(self, layers: Sequence[LayerSpec], biased: Collection[str] = ()):
         super().__init__()
-        self.units = nn.ModuleDict({layer.name: ConvUnit(layer, layer.name == logits) for layer in layers})
+        self.units = nn.ModuleDict({layer.name: ConvUnit(layer, layer.name in biased) for layer in layers})
 
     def run(self, tensors: dict[str, Tensor]) -> Tensor | None:
         """Run every unit on the named tensors, adding each output to them; the last output, None without units."""
@@ -98,10 +98,13 @@ class LayerGraph(nn.Module):
 
 
 class NetworkModule(LayerGraph):
-    """A trainable network made from its record; images [N, C, H, W] to logits [N, classes]."""
+    """A trainable network made from its record; images [N, C, H, W] to logits [N, classes].
 
-    def __init__(self, network: NetworkSpec):
-        super().__init__(network.layers, network.layers[-1].name)
+    Layers `biased` (the last one, if none are named) have a bias instead of batch normalisation.
+    """
+
+    def __init__(self, network: NetworkSpec, biased: Collection[str] = ()):
+        super().__init__(network.layers, biased or (network.layers[-1].name,))
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:

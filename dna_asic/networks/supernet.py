@@ -25,7 +25,7 @@ class SuperNet(nn.Module):
             self.stem = LayerGraph((stem_layer(macro),))
             self.blocks = nn.ModuleList(nn.ModuleList(LayerGraph(layers) for layers in candidates)
                                         for candidates in candidate_layers(macro))
-            self.head = LayerGraph(head_layers(macro, nominal_source(macro, len(self.blocks))), logits="fc")
+            self.head = LayerGraph(head_layers(macro, nominal_source(macro, len(self.blocks))), biased=("fc",))
         width = max(map(len, self.options))
         self.alpha = nn.Parameter(torch.zeros(len(self.options), width))
         self.register_buffer("valid", torch.tensor([[i < len(o) for i in range(width)] for o in self.options]))

@@ -1,6 +1,7 @@
 """From a trained float network to the integers of `spec.quant`."""
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ INT8_MAX = 127
 RELU6_MAX = 6.0
 CLIP_STEPS = np.linspace(1.0, 0.5, 26)  # clipping points tried, as shares of the largest magnitude
 CALIBRATION_VALUES = 1 << 17  # values of a tensor that the error is summed over, drawn by a fixed seed
-CALIBRATION_BATCH = 64  # images traced at a time, to bound memory
+CALIBRATION_BATCH, CALIBRATION_PIXELS = 64, 1 << 20  # images, and their values, traced at a time, to bound memory
 BIAS_STEPS = 1 << 24  # a bias is at most so many steps of its psum, far from int32's end
 _SMALLEST_SCALE = 1e-12
 
@@ -43,15 +44,25 @@ def quantize_network(module: FloatNetwork, calibration_images: Tensor) -> QuantS
     if not len(calibration_images):
         raise SpecError("Quantisation needs at least 1 calibration image, not 0.")
     module.eval()
-    observed, folded, network = _observe(module, calibration_images), module.folded(), module.network
-    scales, layers = {"input": tensor_scale("input", *observed["input"])}, {}
-    for layer in network.layers:
+    observed = _observe(module, calibration_images)
+    scales = {"input": tensor_scale("input", *observed["input"])}
+    for layer in module.network.layers:
         if layer.shape.op is LayerOp.MAX and layer.residual is None:
             scales[layer.name] = scales[layer.source]
         else:
             scales[layer.name] = tensor_scale(layer.name, *observed[layer.name])
-        layers[layer.name] = _quantize_layer(layer, *folded[layer.name], scales)
-    return QuantSpec(network=network, layers=layers, input_scale=scales["input"])
+    return quantize_at(module, scales, {})
+
+
+def quantize_at(module: FloatNetwork, scales: Mapping[str, float], steps: Mapping[str, np.ndarray]) -> QuantSpec:
+    """int8 at given scales: of every tensor ("input" too) and, by layer, the float value [G*K] of one weight step.
+
+    A layer without steps gets its own, by its largest weights. Raises SpecError for weights that are not finite.
+    """
+    folded = module.folded()
+    layers = {layer.name: _quantize_layer(layer, *folded[layer.name], scales, steps.get(layer.name))
+              for layer in module.network.layers}
+    return QuantSpec(network=module.network, layers=layers, input_scale=scales["input"])
 
 
 def quantize_input(images: Tensor | np.ndarray, quant: QuantSpec) -> np.ndarray:
@@ -62,7 +73,7 @@ def quantize_input(images: Tensor | np.ndarray, quant: QuantSpec) -> np.ndarray:
 
 def _observe(module: FloatNetwork, images: Tensor) -> dict[str, tuple[np.ndarray, float]]:
     """Of every tensor: values drawn at random (float64), and the largest magnitude of all."""
-    parts = images.split(CALIBRATION_BATCH)
+    parts = images.split(max(1, min(CALIBRATION_BATCH, CALIBRATION_PIXELS // images[0].numel())))
     values, largest = {}, {}
     for part in parts:
         for name, tensor in ({"input": part} | module.trace(part)).items():
@@ -108,7 +119,8 @@ def encode_multiplier(value: float) -> tuple[int, int]:
     return multiplier, shift
 
 
-def _quantize_layer(layer: LayerSpec, weight: Tensor, bias: Tensor, scales: dict[str, float]) -> QuantLayer:
+def _quantize_layer(layer: LayerSpec, weight: Tensor, bias: Tensor, scales: Mapping[str, float],
+                    steps: np.ndarray | None = None) -> QuantLayer:
     s_in, s_out = scales[layer.source], scales[layer.name]
     weight, bias = weight.numpy(), bias.numpy()
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
@@ -117,9 +129,8 @@ def _quantize_layer(layer: LayerSpec, weight: Tensor, bias: Tensor, scales: dict
         taps = layer.shape.r * layer.shape.s if layer.average else 1
         w_int, s_w = np.ones_like(weight), np.full(len(weight), 1 / taps)
     else:
-        s_w = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / INT8_MAX, np.abs(bias) / (s_in * BIAS_STEPS))
-        s_w = np.maximum(s_w, _SMALLEST_SCALE)
-        w_int = np.clip(np.rint(weight / s_w[:, None, None, None]), -INT8_MAX, INT8_MAX)
+        s_w = _weight_steps(weight, bias, s_in) if steps is None else steps
+        w_int = np.clip(np.rint(weight / s_w[:, None, None, None]), -INT8_MAX - 1, INT8_MAX)
     codes = [encode_multiplier(s_in * s / s_out) for s in s_w]
     residual = encode_multiplier(scales[layer.residual] / s_out) if layer.residual else (0, 0)
     lo, hi = _clamps(layer.activation, s_out)
@@ -127,6 +138,12 @@ def _quantize_layer(layer: LayerSpec, weight: Tensor, bias: Tensor, scales: dict
                       multiplier=np.array([m for m, _ in codes], dtype=np.int64),
                       shift=np.array([s for _, s in codes], dtype=np.int64), clamp_lo=lo, clamp_hi=hi,
                       res_multiplier=residual[0], res_shift=residual[1], output_scale=s_out)
+
+
+def _weight_steps(weight: np.ndarray, bias: np.ndarray, s_in: float) -> np.ndarray:
+    """Float value of one weight step per output channel: no weight beyond +-127, no bias beyond BIAS_STEPS."""
+    steps = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / INT8_MAX, np.abs(bias) / (s_in * BIAS_STEPS))
+    return np.maximum(steps, _SMALLEST_SCALE)
 
 
 def _clamps(activation: Activation, scale: float) -> tuple[int, int]:

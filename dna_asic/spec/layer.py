@@ -7,6 +7,7 @@ from dna_asic.errors import SpecError
 from dna_asic.spec.dims import DIMS, Dim
 
 MAX_KERNEL = 16
+MAX_STRIDE = 7
 MAX_REDUCTION = 133_000  # C*R*S beyond this could overflow an int32 psum of int8 products
 
 
@@ -68,6 +69,8 @@ class LayerShape:
                 raise SpecError(f"LayerShape: {name} must be at least 1, not {getattr(self, name)}.")
         if self.r > MAX_KERNEL or self.s > MAX_KERNEL:
             raise SpecError(f"LayerShape: kernel {self.r}x{self.s} exceeds {MAX_KERNEL}x{MAX_KERNEL}; split it.")
+        if self.stride > MAX_STRIDE:
+            raise SpecError(f"LayerShape: stride {self.stride} exceeds {MAX_STRIDE}; reduce it.")
         if not 0 <= self.pad < min(self.r, self.s) + (self.r == 1 or self.s == 1):
             raise SpecError(f"LayerShape: pad must be in 0..{min(self.r, self.s) - 1}, not {self.pad}.")
         if self.c * self.r * self.s > MAX_REDUCTION:

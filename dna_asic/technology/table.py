@@ -1,13 +1,19 @@
 """A technology file: strict loading, and the few formulas over its coefficients."""
 
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dna_asic.errors import SpecError
 from dna_asic.spec.record import from_plain, load_yaml
+from dna_asic.technology.scaling import FACTORS
 
 FOLDER = Path(__file__).parent
+MARKS = ("[T]", "[C]", "[D]", "[M]")  # read in a published text, in public code or data, derived, from memory
+UNCONFIRMED = "[M]"
+SCALED_TOLERANCE = 1e-3  # of a value against its original times the factor: values are rounded
 UNITS = {  # every coefficient a file must give, and its unit
     "supply_v": "V",
     "clk_period_ns": "ns",
@@ -29,17 +35,37 @@ UNITS = {  # every coefficient a file must give, and its unit
     "sram_access_base_ns": "ns",
     "sram_access_slope_ns": "ns per square root of bits",
     "leakage_mw_per_mm2": "mW/mm2",
+    "cell_site_um2": "um2 per placement site",
+    "cell_input_ff": "fF per input of the unit inverter",
+    "cell_tau_ps": "ps per unit of logical effort",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
+class Original:
+    """What was read, and where it stood: `value` at `node_nm`; `by`: the factor of `FACTORS` that scaled it."""
+
+    value: float
+    node_nm: int
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Value:
-    """One coefficient. source: paper, table or code it was read in; scaled_by: whose factors brought it to the node."""
+    """One coefficient. source: paper, table or code it was read in, with its mark; scaled: None for one of this node.
+
+    Factors are Stillmaker and Baas's (`scaling.yaml`), apart from "voltage_squared", which is ours.
+    """
 
     value: float
     unit: str
     source: str
-    scaled_by: str | None = None
+    scaled: Original | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        """False for a figure from memory that no source at hand confirms."""
+        return UNCONFIRMED not in self.source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +77,19 @@ class Technology:
     values: dict[str, Value]
 
     def __post_init__(self):
-        faults = [f"Technology '{self.name}': unknown value '{n}'." for n in self.values if n not in UNITS]
+        faults = [f"unknown value '{n}'." for n in self.values if n not in UNITS]
         for name, unit in UNITS.items():
-            entry = self.values.get(name)
-            if entry is None:
-                faults.append(f"Technology '{self.name}': missing value '{name}' in {unit}; add it with its source.")
-                continue
-            if entry.unit != unit:
-                faults.append(f"Technology '{self.name}': {name} must be in {unit}, not {entry.unit}.")
-            if not entry.source.strip():
-                faults.append(f"Technology '{self.name}': {name} has no source; say where it was read.")
-            if not (math.isfinite(entry.value) and entry.value >= 0):
-                faults.append(f"Technology '{self.name}': {name} must not be negative, not {entry.value}.")
+            if name in self.values:
+                faults += [f"{name} {fault}" for fault in _faults(self.values[name], unit, self.node_nm)]
+            else:
+                faults.append(f"missing value '{name}' in {unit}; add it with its source.")
         if faults:
-            raise SpecError("\n".join(faults))
+            raise SpecError("\n".join(f"Technology '{self.name}': {fault}" for fault in faults))
+
+    @property
+    def unconfirmed(self) -> tuple[str, ...]:
+        """Names of the coefficients that are from memory."""
+        return tuple(name for name, value in self.values.items() if not value.confirmed)
 
     def __getitem__(self, name: str) -> float:
         """Value of a coefficient in its unit of UNITS."""
@@ -101,9 +126,33 @@ class Technology:
         return self["leakage_mw_per_mm2"] * area_um2 * 1e-6
 
 
+def _faults(entry: Value, unit: str, node_nm: int) -> Iterator[str]:
+    """What is wrong with one coefficient."""
+    if entry.unit != unit:
+        yield f"must be in {unit}, not {entry.unit}."
+    if not re.sub("|".join(map(re.escape, MARKS)), "", entry.source).strip():
+        yield "has no source; say where it was read."
+    elif not any(mark in entry.source for mark in MARKS):
+        yield f"has a source without a mark: '{entry.source}'; add one of {', '.join(MARKS)}."
+    if not (math.isfinite(entry.value) and entry.value >= 0):
+        yield f"must not be negative, not {entry.value}."
+    elif entry.scaled:
+        yield from _scaling_faults(entry.value, entry.scaled, node_nm)
+
+
+def _scaling_faults(value, original, node_nm):
+    if original.by not in FACTORS:
+        yield f"is scaled by '{original.by}'; use one of {', '.join(FACTORS)}."
+        return
+    expected = original.value * FACTORS[original.by](original.node_nm, node_nm)
+    if not math.isclose(value, expected, rel_tol=SCALED_TOLERANCE):
+        yield (f"must be {expected:.4g}, which is {original.value:g} scaled from {original.node_nm} nm by "
+               f"{original.by}, not {value:g}.")
+
+
 def targets() -> tuple[str, ...]:
     """Names of the technology files at hand."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+    return tuple(sorted(path.stem for path in FOLDER.glob("asic-*.yaml")))
 
 
 def load_technology(target: str) -> Technology:

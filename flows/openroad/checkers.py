@@ -1,9 +1,14 @@
 """Checkers: they read metrics and say what is wrong; steps make metrics and judge nothing."""
 
+import re
 from collections.abc import Iterator
 
-from dna_asic.errors import ToolError
+from dna_asic.errors import SpecError, ToolError
+from dna_asic.technology import Technology
+from dna_asic.technology.scaling import delay_factor
+from flows.openroad.abstracts import liberty_cells
 from flows.openroad.platforms import Library, Scaling
+from flows.openroad.predictive.model import Model
 
 
 def check_all(mapped: dict, timed: dict, library: Library, factors: Scaling) -> Iterator[str]:
@@ -12,6 +17,26 @@ def check_all(mapped: dict, timed: dict, library: Library, factors: Scaling) -> 
     yield from check_setup(timed)
     yield from check_latches(mapped)
     yield from check_node(library, factors)
+
+
+def check_library(library: Library) -> None:
+    """The Liberty file must be whole and have a flip-flop and the cells that the flow names. Raises SpecError."""
+    text, platform = library.liberty.read_text(errors="replace"), library.platform
+    needed = {platform.driver, platform.buffer[0], *(cell for cell, _ in platform.ties)}
+    lacking = sorted(needed - liberty_cells(text, library.liberty.name).keys())
+    if not re.search(r"\bff\s*\(", text):
+        lacking.append("any flip-flop")
+    if lacking:
+        raise SpecError(f"Liberty '{library.liberty.name}' lacks {', '.join(lacking)}; take the whole library of "
+                        f"{platform.name}.")
+
+
+def check_clock(clk_period_ns: float, technology: Technology, library_nm: int) -> None:
+    """No clock is shorter than the way from a flip-flop to the next at the library's node. Raises SpecError."""
+    least_ns = Model(technology).register_ns() * delay_factor(technology.node_nm, library_nm)
+    if not clk_period_ns > least_ns:
+        raise SpecError(f"Clock period of {clk_period_ns:g} ns is impossible: two flip-flops with nothing between them "
+                        f"take about {least_ns:.3g} ns at {library_nm} nm; take a longer one.")
 
 
 def check_all_mapped(mapped: dict):

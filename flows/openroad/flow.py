@@ -1,25 +1,30 @@
 """The flow from Verilog to area, slack and power: library, macros, synthesis, timing and power, checks.
 
     library    the cell library and the factors to the target node         (platforms)
-    macros     sram_<words>x<bits> modules priced by the caller             (macros)
+    macros     sram_<words>x<bits> modules priced by the technology         (macros)
     synthesis  Verilog -> netlist of cells, area                            (synthesis)
     timing     netlist -> slack, power per block at rest and per toggle     (timing)
     power      power per block at the activity that the simulation saw      (activity)
     checks     what a reader should know before believing the figures       (checkers)
+    place and route, on demand: OpenROAD on the netlist                     (place_route, orfs)
 """
 
-import dataclasses
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dna_asic.errors import SpecError
+from dna_asic.technology import Technology
 from flows.openroad.activity import activity_step, align, read_activity
-from flows.openroad.checkers import check_all
-from flows.openroad.macros import Macro, macro_shapes
-from flows.openroad.platforms import find_library, plain_liberty, scaling
+from flows.openroad.checkers import check_all, check_clock, check_library
+from flows.openroad.layout import layout_of
+from flows.openroad.macros import at_node, macro_of, macro_shapes
+from flows.openroad.orfs import write_orfs
+from flows.openroad.place_route import ABSENT, PROGRAM, place_route_step
+from flows.openroad.platforms import find_library, scaling_of
 from flows.openroad.steps import run_step
 from flows.openroad.synthesis import synthesis_step
 from flows.openroad.timing import block_power, timing_step
@@ -37,7 +42,8 @@ class SynthRecord:
     power_mw_by_block likewise without "sram": macros are charged per access, by whoever knows the accesses.
     still_mw: the part of it that the running clock and leakage take with every signal still.
     modules: of each module its instances, and the area of the cells in one of them, modules below it apart.
-    macros: instances of each. activity: where it is from. findings: lines of the checkers.
+    macros: instances of each. activity: where it is from. findings: lines of the checkers. place_route: the metrics of
+    `PlaceRoute` at the library's node, with the library's memories; None where it was not asked for or not possible.
     """
 
     library: str
@@ -63,6 +69,7 @@ class SynthRecord:
     mean_activity: float
     findings: tuple[str, ...]
     cached: bool
+    place_route: dict[str, float] | None = None
 
     @property
     def area_mm2(self) -> float:
@@ -83,26 +90,26 @@ def top_module(verilog: str) -> str:
     return match[1]
 
 
-def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, target_nm: int, macro_of: Callable[[int, int], Macro],
-             waves: Path | None = None, platform: str | None = None,
+def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technology,
+             waves: Path | None = None, platform: str | None = None, place_and_route: bool = False,
              progress: Callable[[str], None] = lambda line: None) -> SynthRecord:
     """Run all steps on `rtl` with working files under `out`; results of unchanged inputs are taken from there.
 
-    macro_of(words, bits) prices a memory at the target node; its access time is taken to the library's node in
-    proportion to the nodes. waves: a VCD (or activity JSON) of the simulation. Raises SpecError, ToolError.
+    Memories are priced by `technology`, the target node's; their access time is taken to the library's node by the
+    published factor of delay. waves: a VCD (or activity JSON) of the simulation. Raises SpecError, ToolError.
     """
     rtl, out = rtl.resolve(), out.resolve()  # each tool runs in a folder of its own
     text = rtl.read_text()
     top = top_module(text)
-    library = find_library(platform, target_nm)
-    factors = scaling(library.platform, target_nm)
+    target_nm = technology.node_nm
+    library = find_library(technology, out / "library", platform)
+    check_library(library)
+    check_clock(clk_period_ns, technology, library.platform.node_nm)
+    factors = scaling_of(library.platform, target_nm)
     progress(f"[1/4] library {library.platform.name}" + (f" ({library.note})" if library.note else ""))
-    (out / "library").mkdir(parents=True, exist_ok=True)
-    common = {"top": top, "platform": library.platform, "clk_period_ns": clk_period_ns,
-              "liberty": plain_liberty(library, out / "library")}
-    slower = library.platform.node_nm / target_nm
-    macros = {name: macro_of(words, bits) for name, words, bits in macro_shapes(text)}
-    stubs = tuple(dataclasses.replace(m, access_ns=m.access_ns * slower) for m in macros.values())
+    common = {"top": top, "platform": library.platform, "clk_period_ns": clk_period_ns, "liberty": library.liberty}
+    macros = {name: macro_of(technology, words, bits) for name, words, bits in macro_shapes(text)}
+    stubs = tuple(at_node(m, target_nm, library.platform.node_nm) for m in macros.values())
     mapped = _timed(progress, "[2/4] synthesis (Yosys, ABC)", synthesis_step(rtl=rtl, **common), out)
     timed = _timed(progress, "[3/4] timing and power (OpenSTA)", timing_step(
         netlist=mapped.folder / "netlist.v", macros=stubs, **common), out)
@@ -113,6 +120,15 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, target_nm: int, macr
         seen = read_activity(traced.folder / "activity.json")
     rates, origin = _rates(seen, sorted(blocks))
     power = block_power(blocks, rates)
+    placed = None
+    if place_and_route:
+        nickname = re.sub(r"\W", "_", out.parent.name)
+        configs = write_orfs(verilog=text, top=top, nickname=nickname, clk_period_ns=clk_period_ns, out=out / "orfs")
+        progress(f"OpenROAD-flow-scripts: {', '.join(map(str, configs))}")
+        placed = _place_route(progress, out, place_route_step(
+            netlist=mapped.folder / "netlist.v", top=top, library=library, macros=stubs, clk_period_ns=clk_period_ns,
+            layout=layout_of(library.platform.name, technology), cell_area_um2=mapped.metrics["logic_area_um2"],
+            activity=_mean_rate(blocks, rates)))
     used = mapped.metrics["macros"]
     area = _area_by_block(mapped.folder / "netlist.v", mapped.metrics, top, factors.area)
     area["sram"] = sum(count * macros[name].area_um2 for name, count in used.items())
@@ -129,8 +145,9 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, target_nm: int, macr
                  for name, m in mapped.metrics["modules"].items()},
         leakage_mw=sum(b[2] for b in blocks.values()) * factors.energy, macros=used, activity=origin,
         mean_activity=_mean_rate(blocks, rates),
-        findings=tuple(check_all(mapped.metrics, timed.metrics, library, factors)),
-        cached=mapped.cached and timed.cached)
+        findings=(*check_all(mapped.metrics, timed.metrics, library, factors),
+                  *((ABSENT + ".",) if place_and_route and placed is None else ())),
+        cached=mapped.cached and timed.cached, place_route=placed)
 
 
 def _timed(progress, title, step, out):
@@ -140,6 +157,17 @@ def _timed(progress, title, step, out):
     spent = "unchanged, taken from the last run" if result.cached else f"{time.monotonic() - start:.1f} s"
     progress(f"{title}: {spent}")
     return result
+
+
+def _place_route(progress, out, step):
+    """Metrics, or None without the program: then what it would read is written and checked all the same."""
+    if shutil.which(PROGRAM):
+        return _timed(progress, "place and route (OpenROAD)", step, out).metrics
+    folder = out / step.name
+    folder.mkdir(parents=True, exist_ok=True)
+    step.prepare(folder)
+    progress(ABSENT)
+    return None
 
 
 def _rates(activity, blocks):

@@ -22,6 +22,7 @@ read_liberty -lib {liberty}
 setattr -set iopad_external_pin 1 */w:clk
 {input_buffers}
 setundef -zero
+{ties}
 splitnets
 opt_clean -purge
 check -mapped
@@ -75,7 +76,7 @@ class Synthesis(Step):
         (folder / "abc.script").write_text(ABC_SCRIPT.format(delay_ps=delay_ps))
         (folder / "synth.ys").write_text(SCRIPT.format(
             rtl=self.rtl, top=self.top, liberty=self.liberty, delay_ps=delay_ps,
-            input_buffers=_input_buffers(text, self.platform),
+            input_buffers=_input_buffers(text, self.platform), ties=_ties(self.platform),
             blackbox="blackbox " + " ".join(n for n, _, _ in macro_shapes(text)) if macro_shapes(text) else "",
             dont_use="".join(f" -dont_use {p}" for p in self.platform.dont_use)))
         run_tool([sys.executable, "-c", _RUNNER, "synth.ys"], folder / "yosys.log")
@@ -98,6 +99,14 @@ def _input_buffers(verilog, platform):
                    and len(re.findall(rf"^\s*{n}\s+\\?\S+ ?\(", verilog, re.MULTILINE)) >= BUFFERED_FROM)
     cell, output, pin = platform.buffer
     return f"iopadmap -bits -inpad {cell} {output}:{pin} {' '.join(names)}" if names else ""
+
+
+def _ties(platform):
+    """The command that gives constants a cell, one a module, where the library has such cells."""
+    if not platform.ties:
+        return ""
+    (high, high_pin), (low, low_pin) = platform.ties
+    return f"hilomap -singleton -hicell {high} {high_pin} -locell {low} {low_pin}"
 
 
 _DECLARATION = re.compile(r"^\s*(input|output|inout|wire) (?:signed )?(?:\[(\d+):(\d+)\] )?(.+?)\s*;$")

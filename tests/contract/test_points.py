@@ -7,6 +7,7 @@ import random
 import pytest
 import yaml
 from chips import make_chip
+from mutation import mutate
 
 from dna_asic.contract.__main__ import main
 from dna_asic.contract.coverage import Coverage, layer_features, targets, wanted_targets
@@ -135,14 +136,10 @@ def test_point_by_hand_holds(accelerator_file, tmp_path, capsys):
 
 @pytest.mark.simulator
 def test_fault_is_named_by_its_step(accelerator_file, tmp_path, capsys):
-    """A sequencer that waits for the drain of O at every step of the array."""
-    text = chip_verilog(make_chip("kc-tree-4x4"))
-    begin = text.index("module \\chip.chunk_0.core.sequencer (")
-    at = text.index("ready = ", begin)
-    end = text.index(";", at)
-    assert text.count("assign ready =", begin, text.index("endmodule", begin)) == 1
+    """A sequencer that waits for the fill of I at every step of the array."""
     broken = tmp_path / "chip.v"
-    broken.write_text(f"{text[:at]}ready = o_idle & ({text[at + len('ready = '):end]}){text[end:]}")
+    broken.write_text(mutate(chip_verilog(make_chip("kc-tree-4x4")), r"\\chip.chunk_0.core.sequencer",
+                             r"assign ready = (.*);", r"assign ready = i_idle & (\1);"))
     assert main(["--design", str(accelerator_file), "--layer", LAYER, "--random-mapping", "3", "--trace",
                  "--verilog", str(broken), "--runs-dir", str(tmp_path)]) == 1
     said = capsys.readouterr().err
@@ -150,15 +147,30 @@ def test_fault_is_named_by_its_step(accelerator_file, tmp_path, capsys):
     assert "the first step where they part: the model says '" in said and "waited=" in said
 
 
+def sweep(points, designs, *options, runs_dir, capsys):
+    """(exit status, last line) of the command."""
+    status = main(["--points", str(points), "--designs", str(designs), "--seed", "1", "--runs-dir", str(runs_dir),
+                   *options])
+    return status, capsys.readouterr().out.splitlines()[-1]
+
+
+def line(points):
+    """The last line of a run of so many points that all hold."""
+    return (f"contract: points={points} bit_exact={points} cycles_equal={points} counts_equal={points} "
+            f"mean_error_pct=0 worst_error_pct=0")
+
+
 @pytest.mark.simulator
 def test_sweep_holds_and_is_kept(tmp_path, capsys):
-    arguments = ["--points", "60", "--designs", "6", "--seed", "1", "--runs-dir", str(tmp_path)]
-    assert main(arguments) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == ("contract: points=60 bit_exact=60 cycles_equal=60 counts_equal=60 mean_error_pct=0 "
-                    "worst_error_pct=0")
+    small = {"runs_dir": tmp_path, "capsys": capsys}
+    assert sweep(24, 3, "--set", "chunks=1|2", **small) == (0, line(24))
     (folder,) = (tmp_path / "contract").iterdir()
     kept = json.loads((folder / "design-000.json").read_text())
     (folder / "design-000.json").write_text(json.dumps(kept[1:]))
-    assert main(arguments) == 0
-    assert "points=59 bit_exact=59" in capsys.readouterr().out  # what was judged is not run again
+    assert sweep(24, 3, "--set", "chunks=1|2", **small) == (0, line(23))  # what was judged is not run again
+
+
+@pytest.mark.simulator
+@pytest.mark.slow
+def test_sweep_of_all_chunk_counts_holds(tmp_path, capsys):
+    assert sweep(60, 6, runs_dir=tmp_path, capsys=capsys) == (0, line(60))

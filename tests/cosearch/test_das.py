@@ -50,11 +50,11 @@ def every_sample():
 
 
 def test_search_comes_to_the_best_of_a_small_space():
-    search = make(settings=GumbelSettings(samples=12, rate=0.2))
+    search = make(settings=GumbelSettings(samples=16))
     samples = every_sample()
     edp = search.edp_js(samples, NETWORK)
     first = search.gumbel.entropy()
-    for _ in range(40):
+    for _ in range(60):
         stats = search.step(NETWORK)
     likeliest = edp[samples.index(search.gumbel.likeliest())]
     assert len(samples) == 32 and stats.best_cost == edp.min()

@@ -1,8 +1,7 @@
 """A fault in the PE's Verilog makes its bench fail: the benches see what they should."""
 
-import re
-
 import pytest
+from mutation import mutate
 
 from dna_asic.errors import ToolError, VerificationError
 from sim.blocks.blocks import block_verilog, run_block
@@ -25,15 +24,6 @@ def verilog():
     except ToolError as missing:
         pytest.skip(str(missing))
     return block_verilog("pe")
-
-
-def mutate(text: str, module: str, pattern: str, replacement: str) -> str:
-    """`text` with the one match of `pattern` in the first module whose name begins so replaced; fails without one."""
-    found = re.search(rf"^module {module}\w*\(.*?^endmodule", text, re.MULTILINE | re.DOTALL)
-    assert found, f"no module {module}* in the Verilog"
-    mutated, count = re.subn(pattern, replacement, found.group())
-    assert count == 1, f"'{pattern}' must occur once in module {module}*, not {count} times"
-    return text[:found.start()] + mutated + text[found.end():]
 
 
 @pytest.mark.simulator

@@ -1,4 +1,4 @@
-"""The flow on a small design, with whatever cell library there is."""
+"""The flow on a small design, with the predictive library."""
 
 import json
 
@@ -6,11 +6,11 @@ import pytest
 
 from dna_asic.errors import SpecError, ToolError
 from dna_asic.spec.record import to_plain
+from dna_asic.technology import load_technology
 from flows.openroad import steps
 from flows.openroad.activity import Activity
-from flows.openroad.checkers import check_all_mapped
+from flows.openroad.checkers import check_all_mapped, check_clock, check_library
 from flows.openroad.flow import ASSUMED_ACTIVITY, _area_by_block, _by_block, run_flow, top_module
-from flows.openroad.macros import Macro, liberty_stub, macro_shapes
 from flows.openroad.platforms import find_library
 from flows.openroad.synthesis import area_metrics, plain_netlist
 from flows.openroad.timing import block_power, timing_metrics
@@ -18,23 +18,17 @@ from flows.openroad.timing import block_power, timing_metrics
 CLK_NS = 4.0
 
 
-def macro_of(words, bits):
-    """Round figures, so that sums are seen."""
-    return Macro(name=f"sram_{words}x{bits}", words=words, bits=bits, area_um2=1000.0, read_pj=1.0, write_pj=1.0,
-                 access_ns=0.5, leakage_mw=0.0)
-
-
-def flow(rtl, **options):
+def flow(rtl, target="asic-28nm", **options):
     """Run the flow beside the file."""
-    return run_flow(rtl=rtl, out=rtl.parent / "synth", clk_period_ns=CLK_NS, target_nm=28, macro_of=macro_of, **options)
+    return run_flow(rtl=rtl, out=rtl.parent / "synth", clk_period_ns=CLK_NS, technology=load_technology(target),
+                    **options)
 
 
 @pytest.fixture
 def tools():
-    """Skip by name where a tool or library is missing."""
+    """Skip by name where a tool is missing."""
     try:
         steps.require_program("sta", "apt-get install opensta")
-        find_library()
     except ToolError as error:
         pytest.skip(str(error))
 
@@ -46,8 +40,9 @@ def test_flow_area_and_power_add_up(rtl, tools):
     pes = [record.area_um2_by_block[f"pe_{i}"] for i in range(4)]
     assert len(set(pes)) == 1 and pes[0] > 0
     assert record.macros == {"sram_64x32": 1}
-    assert record.area_um2_by_block["sram"] == 1000.0
-    logic = sum(record.area_um2_by_block.values()) - 1000.0
+    sram = load_technology("asic-28nm").sram_area_um2(64, 32)
+    assert record.area_um2_by_block["sram"] == sram
+    logic = sum(record.area_um2_by_block.values()) - sram
     assert logic / record.library_logic_area_um2 == pytest.approx(record.power_mw / record.library_power_mw, rel=0.5)
     assert record.cells > 1000
     assert "slack" in record.critical_path
@@ -136,11 +131,31 @@ def test_plain_netlist_declarations_and_assignments():
         "  assign y [5] = 1'b0;\n  assign y [4] = 1'b1;\n  assign y [3] = 1'b0;\nendmodule\n")
 
 
-def test_macro_shapes_and_stub():
-    assert macro_shapes("module sram_4x8 (a);\nmodule sram_16x8 (b);\nsram_4x8 u();") == [
-        ("sram_16x8", 16, 8), ("sram_4x8", 4, 8)]
-    stub = liberty_stub(macro_of(48, 8), 1.1, 0.05)
-    assert "bit_width : 6" in stub and "area : 1000.0" in stub and stub.count("{") == stub.count("}")
+def test_check_library_wrong_cells(tmp_path):
+    library = find_library(load_technology("asic-28nm"), tmp_path)
+    text = library.liberty.read_text()
+    library.liberty.write_text(text.replace("cell (BUF_X4)", "cell (BUFFER)"))
+    with pytest.raises(SpecError, match="'predictive28.lib' lacks BUF_X4; take the whole library"):
+        check_library(library)
+    library.liberty.write_text(text.replace(" ff (", " latch ("))
+    with pytest.raises(SpecError, match="lacks any flip-flop"):
+        check_library(library)
+    library.liberty.write_text(text[:5000])
+    with pytest.raises(SpecError, match="the file is damaged"):
+        check_library(library)
+
+
+@pytest.mark.parametrize("clk_ns", [0.0, -1.0, 0.01, float("nan")])
+def test_check_clock_wrong(clk_ns):
+    with pytest.raises(SpecError, match="is impossible: two flip-flops with nothing between them take about 0.06"):
+        check_clock(clk_ns, load_technology("asic-28nm"), 28)
+
+
+def test_check_clock_is_longer_in_an_older_library():
+    technology = load_technology("asic-28nm")
+    check_clock(0.08, technology, 28)
+    with pytest.raises(SpecError, match="at 45 nm"):
+        check_clock(0.08, technology, 45)
 
 
 def test_blocks_are_children_of_the_top_and_of_its_chunks(tmp_path):
