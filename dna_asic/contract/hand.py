@@ -189,9 +189,9 @@ def save_point(design: Design, layer: str, folder: Path) -> None:
     write_text_atomically(folder / f"{stem}.layer", f"--chunk {chunk} --layer '{HandLayer.of(spec).text()}'")
 
 
-def command(folder: Path, design: str, layer: str) -> str:
+def command(folder: Path, design: str, layer: str, seed: int) -> str:
     """The command that runs a saved point by hand."""
     stem = folder / f"{design}-{layer}"
     layer_options = Path(f"{stem}.layer").read_text(encoding="utf-8")
     return (f"python -m dna_asic.contract --design {shlex.quote(str(folder / 'accelerator.yaml'))} {layer_options} "
-            f"--mapping {shlex.quote(f'{stem}.mapping.yaml')} --trace")
+            f"--mapping {shlex.quote(f'{stem}.mapping.yaml')} --seed {seed} --trace")

@@ -80,26 +80,32 @@ def run(args: argparse.Namespace) -> None:
     _report(planner, args, verdicts, record)
 
 
-def _judged(planner, args, record) -> Iterator[tuple[str, list[Verdict]]]:
-    """(chip, verdicts) as they come."""
-    context, pending, total = multiprocessing.get_context("spawn"), {}, args.designs
-    plans = planner.plans(args.designs, args.points)
-    with ProcessPoolExecutor(args.jobs, mp_context=context) as pool, \
-            tqdm(total=total, desc="chips", unit="chip", file=sys.stderr) as bar:
-        while pending or plans:
-            while plans and len(pending) < QUEUED * args.jobs:
-                plan = next(plans, None)
-                if plan is None:
-                    plans = None
-                elif (kept := record.verdicts(plan.name)) is not None:
+def _judged(planner: Planner, args, record: Record) -> Iterator[tuple[str, list[Verdict]]]:
+    """(chip, verdicts) as they come; plans are drawn while others are judged."""
+    plans, pending = planner.plans(args.designs, args.points), {}
+    pool = ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        with tqdm(total=args.designs, desc="chips", unit="chip", file=sys.stderr) as bar:
+            for plan in plans:
+                if (kept := record.verdicts(plan.name)) is not None:
                     yield plan.name, kept
                     bar.update()
-                else:
-                    pending[pool.submit(judge_plan, plan, record.folder, planner.seed)] = plan
-            for future in wait(pending, return_when=FIRST_COMPLETED).done if pending else ():
-                plan = pending.pop(future)
-                yield plan.name, _keep(record, plan, future)
-                bar.update()
+                    continue
+                pending[pool.submit(judge_plan, plan, record.folder, planner.seed)] = plan
+                if len(pending) >= QUEUED * args.jobs:
+                    yield from _ended(record, pending, bar)
+            while pending:
+                yield from _ended(record, pending, bar)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ended(record, pending, bar):
+    """Wait for the next chip; those that are ready leave `pending`."""
+    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+        plan = pending.pop(future)
+        yield plan.name, _keep(record, plan, future)
+        bar.update()
 
 
 def _keep(record: Record, plan: Plan, future: Future) -> list[Verdict]:
@@ -137,7 +143,7 @@ def _report(planner, args, verdicts: Sequence[Verdict], record: Record) -> None:
     if wrong:
         chip = record.folder / wrong.design.rpartition("-")[0]
         raise VerificationError(f"Design '{wrong.design}', layer '{wrong.layer}': {wrong.text()}. Again: "
-                                f"{hand.command(chip, wrong.design, wrong.layer)}")
+                                f"{hand.command(chip, wrong.design, wrong.layer, args.seed)}")
     whole = args.points >= FULL_POINTS and args.designs >= FULL_DESIGNS and args.space == "full" and not args.pins
     if missing and whole:
         raise VerificationError(f"Coverage: {len(missing)} values or pairs were not met; see above, and run more "
