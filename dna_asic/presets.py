@@ -89,7 +89,7 @@ def measure(name: str, entry: Preset, layer: tuple[str, str], args: argparse.Nam
     """Map for latency, simulate, compare. Raises VerificationError for a wrong byte or cycle."""
     technology = load_technology(args.target)
     chip = entry.accelerator(name, technology.clk_period_ns)
-    quant = alone(layer, args.seed)
+    quant = single_layer(layer, args.seed)
     shapes = hardware_shapes(quant.network, chip.port_bytes)
     mapping = Mapper(chip, technology, "latency", seed=args.seed).layer(shapes[0][1])
     mappings = {shapes[0][0]: mapping}
@@ -104,7 +104,7 @@ def measure(name: str, entry: Preset, layer: tuple[str, str], args: argparse.Nam
                    pe_um2=(area["pe_array"] + area["rf"]) / chip.pes)
 
 
-def alone(layer: tuple[str, str], seed: int) -> QuantSpec:
+def single_layer(layer: tuple[str, str], seed: int) -> QuantSpec:
     """A layer of a published network as a network of its own, with random integers."""
     network, name = layer
     spec: LayerSpec = next(x for x in known_network(network).layers if x.name == name)
