@@ -119,7 +119,7 @@ class Planner:
         """The chip of one chunk that covers most, of those drawn; smaller ones first."""
         family = dict(zip(("spatial", "reduction", "delivery"), max(
             self.families, key=lambda f: (self._family_gain(f), self.rng.random())), strict=True))
-        score = lambda a: self.coverage.gain(chunk_features(a.chunk)) - a.chunk.pes / 100  # noqa: E731
+        score = lambda a: self.coverage.gain(chunk_features(a.chunk)) - a.chunk.pes / 10_000  # noqa: E731
         best = max(self._candidates(family, port), key=score)
         self.coverage.add(chunk_features(best.chunk))
         return best
