@@ -27,7 +27,7 @@ from dna_asic.contract.model import predict_cycles
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.mapping.mapper import random_mapping, trivial_mapping
+from dna_asic.mapping.mapper import random_mapping, random_orders, trivial_mapping
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping, Reduction, loop_order
 from dna_asic.spec.design import Design
 from dna_asic.spec.dims import REDUCTION
@@ -39,7 +39,8 @@ NETWORK_LAYERS = 10
 CHUNK_COUNTS = (2, 1, 3, 2, 4, 1, 2, 2, 3, 1)  # of one design after another
 CHUNK_DRAWS = 150
 LAYER_DRAWS = 12
-MAPPING_DRAWS = 12
+MAPPING_DRAWS = 8
+MAPPING_TRIES = 300
 MAX_CYCLES = 12_000  # of a layer, if one of the mappings drawn can keep it
 SMALL_SIDE = 4  # PEs along the other axis of a long array
 # What every chunk must be able to run: a probe against buffers too small for anything.
@@ -119,7 +120,7 @@ class Planner:
         """The chip of one chunk that covers most, of those drawn; smaller ones first."""
         family = dict(zip(("spatial", "reduction", "delivery"), max(
             self.families, key=lambda f: (self._family_gain(f), self.rng.random())), strict=True))
-        score = lambda a: self.coverage.gain(chunk_features(a.chunk)) - a.chunk.pes / 100  # noqa: E731
+        score = lambda a: self.coverage.gain(chunk_features(a.chunk)) - a.chunk.pes / 10_000  # noqa: E731
         best = max(self._candidates(family, port), key=score)
         self.coverage.add(chunk_features(best.chunk))
         return best
@@ -215,11 +216,13 @@ class _Network:
         return True
 
     def _mapping(self, shape: LayerShape, chunk: int) -> Mapping:
-        """A random one: the first that is not too slow, or the fastest."""
+        """A random one: the first that is not too slow, or the fastest, the plain one in a random order among them."""
         alone, drawn = self.accelerator.alone[chunk], []
         for _ in range(MAPPING_DRAWS):
-            mapping = random_mapping(shape, alone, alone.chunk, self.rng)
+            mapping = random_mapping(shape, alone, alone.chunk, self.rng, tries=MAPPING_TRIES)
             drawn.append((predict_cycles([(shape, alone, mapping)])[0], len(drawn), mapping))
             if drawn[-1][0] <= MAX_CYCLES:
-                break
+                return mapping
+        plain = replace(trivial_mapping(shape, alone, alone.chunk), **random_orders(self.rng))
+        drawn.append((predict_cycles([(shape, alone, plain)])[0], len(drawn), plain))
         return min(drawn)[2]
