@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dna_asic.cost import ChipBatch, LayerBatch
 from dna_asic.spec.dims import DIMS, Level
-from dna_asic.spec.geometry import ceil_div, round_up
+from dna_asic.spec.geometry import ceil_div, output_unit, round_up
 
 G, K, C, P, Q, R, S = DIMS
 RF, NOC, GB, DRAM = Level
@@ -173,8 +173,9 @@ def _covering(tile, array, unit):
 def _tile_unit(layers, chips, split):
     """What a DRAM tile must be a multiple of in each dim; split: bool [M, n, 7], whether there are several."""
     unit = torch.ones_like(split, dtype=torch.int64)
-    for d in (G, K, C) if layers.depthwise else (K, C):
-        unit[:, :, d] = torch.where(split[:, :, d], chips.port_bytes[:, None], 1)
+    outputs = output_unit(layers, chips, chips.port_bytes)
+    for d, blocks in ((C, chips.port_bytes), (K, outputs), *([(G, outputs)] if layers.depthwise else [])):
+        unit[:, :, d] = torch.where(split[:, :, d], blocks[:, None], 1)
     unit[:, :, [P, Q]] = layers.pool_window[:, None, None]
     return unit
 

@@ -21,7 +21,7 @@ from dna_asic.mapping.legality import check_batch
 from dna_asic.mapping.tilings import OBJECTIVES, SLICE, Pairs, mapping_of, orders_of
 from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Mapping
 from dna_asic.spec.dims import DIMS, Dim
-from dna_asic.spec.geometry import ceil_div, round_up
+from dna_asic.spec.geometry import ceil_div, output_unit, round_up
 from dna_asic.spec.layer import LayerShape
 from dna_asic.technology import Technology
 
@@ -76,7 +76,9 @@ def dim_splits(layer: LayerShape, accelerator: AcceleratorConfig, dim: Dim) -> l
     chunk, bound, splits = accelerator.chunks[0], layer.bound(dim), {}
     words = max(chunk.rf_w_words, chunk.rf_i_words, chunk.rf_o_words)
     whole = layer.pool_window if dim in (Dim.P, Dim.Q) else 1
-    split = max(whole, accelerator.port_bytes if dim in (Dim.G, Dim.K, Dim.C) else 1)
+    port = accelerator.port_bytes
+    blocks = {Dim.C: port, Dim.K: output_unit(layer, chunk, port), Dim.G: output_unit(layer, chunk, port)}
+    split = max(whole, blocks.get(dim, 1))
     drams = range(1, bound + 1) if dim not in (Dim.R, Dim.S) else (1,)
     for rf, noc, dram in itertools.product(range(1, min(bound, words) + 1), _array_factors(chunk, dim, bound), drams):
         for unit in {whole, split} if dram > 1 else {whole}:

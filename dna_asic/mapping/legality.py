@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.spec.dims import DIMS, Dim, Operand
-from dna_asic.spec.geometry import Geometry, geometry, round_up
+from dna_asic.spec.geometry import Geometry, geometry, output_unit, round_up
 
 G, K, C, P, Q, R, S = DIMS
 
@@ -26,7 +26,7 @@ def check_batch(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch) -> L
     sizes = geometry(layer, chips, chips.port_bytes, mapping)
     legal = _covered(layer, mapping) & _spatial(layer, chips, mapping) & (mapping.dram[R] == 1) & (mapping.dram[S] == 1)
     legal &= _fits(chips, sizes) & (sizes.gb_tile[P] % layer.pool_window == 0)
-    legal &= (sizes.gb_tile[Q] % layer.pool_window == 0) & _aligned(layer, chips.port_bytes, mapping, sizes.gb_tile)
+    legal &= (sizes.gb_tile[Q] % layer.pool_window == 0) & _aligned(layer, chips, mapping, sizes.gb_tile)
     whole = (sizes.gb_tile[R] == layer.bound(R)) & (sizes.gb_tile[S] == layer.bound(S))
     legal &= whole | ~layer.maximum  # a padded kernel would see its neighbours
     return Legality(legal=legal, sizes=sizes)
@@ -59,11 +59,12 @@ def _fits(chips, sizes):
     return fits
 
 
-def _aligned(layer, port, mapping, tile):
+def _aligned(layer, chips, mapping, tile):
+    port, unit = chips.port_bytes, output_unit(layer, chips, chips.port_bytes)
     split = {d: mapping.dram[d] > 1 for d in (Dim.G, Dim.K, Dim.C)}
-    legal = ~(split[C] & (tile[C] % port != 0)) & ~(split[K] & (tile[K] % port != 0))
+    legal = ~(split[C] & (tile[C] % port != 0)) & ~(split[K] & (tile[K] % unit != 0))
     if layer.depthwise:
-        return legal & ~(split[G] & (tile[G] % port != 0)) & (tile[K] == 1) & (tile[C] == 1)
+        return legal & ~(split[G] & (tile[G] % unit != 0)) & (tile[K] == 1) & (tile[C] == 1)
     legal &= ~((tile[G] > 1) & (split[C] | split[K]))
     return legal & _grouped(layer, port, mapping, tile) if layer.grouped else legal
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping
 from dna_asic.spec.dims import DIMS, DRAM_DIMS, Dim
-from dna_asic.spec.geometry import ceil_div, mapping_faults
+from dna_asic.spec.geometry import ceil_div, mapping_faults, output_unit
 from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.spec.pipeline import pipeline
 
@@ -24,7 +24,7 @@ def trivial_mapping(layer: LayerShape, accelerator: AcceleratorConfig, chunk: Ch
     """
     faults = None
     for noc in _spatial_choices(layer, chunk):
-        smallest = _with_tile(layer, noc, _smallest_tile(layer, accelerator.port_bytes))
+        smallest = _with_tile(layer, noc, _smallest_tile(layer, chunk, accelerator.port_bytes))
         broken = list(mapping_faults(layer, accelerator, chunk, smallest))
         if not broken:
             return _grown(layer, accelerator, chunk, smallest)
@@ -57,14 +57,14 @@ def _spatial_bound(layer, chunk, dim):
     return 1 if barred else layer.bounds[dim]
 
 
-def _smallest_tile(layer, port):
+def _smallest_tile(layer, chunk, port):
     """Smallest global-buffer tile that is aligned."""
-    tile = list(_ONES)
+    tile, unit = list(_ONES), output_unit(layer, chunk, port)
     tile[P] = tile[Q] = layer.pool_window
     tile[R], tile[S] = layer.r, layer.s
     tile[C] = min(layer.c, port)
-    tile[K] = layer.k // layer.k_segments if layer.k_segments > 1 else min(layer.k, port)
-    tile[G] = min(layer.g, port) if layer.depthwise else 1
+    tile[K] = layer.k // layer.k_segments if layer.k_segments > 1 else min(layer.k, unit)
+    tile[G] = min(layer.g, unit) if layer.depthwise else 1
     return tile
 
 

@@ -160,18 +160,29 @@ def mapping_faults(layer: LayerShape, accelerator: AcceleratorConfig, chunk: Chu
     if sizes.gb_tile[P] % layer.pool_window or sizes.gb_tile[Q] % layer.pool_window:
         yield (f"Tile P={sizes.gb_tile[P]}, Q={sizes.gb_tile[Q]} must be multiples of the fused pooling window "
                f"{layer.pool_window}.")
-    yield from _alignment_faults(layer, port, mapping, sizes.gb_tile)
+    yield from _alignment_faults(layer, port, output_unit(layer, chunk, port), mapping, sizes.gb_tile)
 
 
-def _alignment_faults(layer, port, mapping, tile):
+def output_unit(layer, chunk, port_bytes):
+    """Output channels of which a DRAM tile is a multiple where they are split: the store walks whole units of the O
+    buffer, and what it walked beyond the tile would be beats of the next one. Integers, or tensors [N].
+    """
+    if layer.grouped:  # the O buffer has each group's blocks and no more
+        return port_bytes
+    unit = chunk.o_unit
+    return max(port_bytes, unit) if isinstance(unit, int) else unit.maximum(port_bytes)
+
+
+def _alignment_faults(layer, port, unit, mapping, tile):
     if mapping.dram[C] > 1 and tile[C] % port:
         yield f"Tile C={tile[C]} must be a multiple of port_bytes={port} when C is split at DRAM."
-    if mapping.dram[K] > 1 and tile[K] % port:
-        yield f"Tile K={tile[K]} must be a multiple of port_bytes={port} when K is split at DRAM."
+    if mapping.dram[K] > 1 and tile[K] % unit:
+        yield f"Tile K={tile[K]} must be a multiple of {unit} (port_bytes, n_o, n_pp) when K is split at DRAM."
     if layer.depthwise and (tile[K] > 1 or tile[C] > 1):
         yield f"A depthwise layer keeps the factors of K and C at 1; not tile K={tile[K]}, C={tile[C]}."
-    if layer.depthwise and mapping.dram[G] > 1 and tile[G] % port:
-        yield f"Tile G={tile[G]} must be a multiple of port_bytes={port} when a depthwise G is split at DRAM."
+    if layer.depthwise and mapping.dram[G] > 1 and tile[G] % unit:
+        yield (f"Tile G={tile[G]} must be a multiple of {unit} (port_bytes, n_o, n_pp) when a depthwise G is split at "
+               f"DRAM.")
     if not layer.depthwise and tile[G] > 1 and (mapping.dram[C] > 1 or mapping.dram[K] > 1):
         yield f"A layer with several groups in a tile (G={tile[G]}) must keep C and K whole at DRAM."
     if layer.g > 1 and not layer.depthwise:

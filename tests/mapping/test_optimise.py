@@ -1,5 +1,6 @@
 """The mapper and its legality masks."""
 
+import dataclasses
 import random
 
 import pytest
@@ -41,8 +42,14 @@ ROW_STATIONARY = AcceleratorConfig(
         rf_w_words=16, rf_i_words=16, rf_o_words=8, gb_w_bytes=16384, gb_i_bytes=16384, gb_o_bytes=16384),))
 
 
+# Units of the O buffer that are wider than a beat.
+WIDE_DRAIN = dataclasses.replace(ROW_STATIONARY, name="wide", chunks=(dataclasses.replace(
+    ROW_STATIONARY.chunk, pe_rows=32, pe_cols=2, row_dim=Dim.K, col_dim=Dim.C, reduction=Reduction.TREE, n_o=16),))
+
+
 def chips(count, seed=0):
-    space, generator = GadsSpace.load().pinned(["gb_w_bytes=16384|32768"]), torch.Generator().manual_seed(seed)
+    space = GadsSpace.load().pinned(["chunks=1", "gb_w_bytes=16384|32768"])
+    generator = torch.Generator().manual_seed(seed)
     return [space.feasible(generator)[1] for _ in range(count)]
 
 
@@ -65,7 +72,7 @@ def random_factors(rng, layer, chunk, wild):
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_legality_equals_mapping_faults(layer):
     rng, seen = random.Random(repr(layer)), set()
-    for chip in (*chips(8), ROW_STATIONARY, *map(kind_chip, rng.sample(list(KINDS), 24))):
+    for chip in (*chips(8), ROW_STATIONARY, WIDE_DRAIN, *map(kind_chip, rng.sample(list(KINDS), 24))):
         chunk = chip.chunks[0]
         one = LayerBatch.from_shapes([layer]), ChipBatch.from_configs([chip])
         drawn = torch.cat([sample(one[0], Noise(torch.Generator().manual_seed(1), 15)), smallest(one[0])], dim=1)
@@ -123,7 +130,7 @@ def test_mapper_wrong_objective():
 
 
 def test_mapper_wrong_chip_too_small():
-    space = GadsSpace.load().pinned(["gb_i_bytes=2048", "gb_w_bytes=8192", "port_bytes=16"])
+    space = GadsSpace.load().pinned(["chunks=1", "gb_i_bytes=2048", "gb_w_bytes=8192", "port_bytes=16"])
     chip = space.feasible(torch.Generator().manual_seed(0))[1]
     with pytest.raises(InfeasibleDesign, match="no legal tiling"):
         map_layer(LayerShape(k=16, c=16, p=16, q=16, r=11, s=11, h=26, w=26), chip, TECHNOLOGY,

@@ -91,6 +91,16 @@ def test_mapping_wrong_groups_on_several_lanes():
     assert text not in faults(depthwise, wide, noc={G: 4}) + faults(grouped, chunk(P, G), noc={G: 4})
 
 
+def test_mapping_wrong_tile_narrower_than_a_unit_of_the_buffer():
+    """The store would walk on into the channels of the next tile."""
+    wide, text = chunk(K, C, pe_rows=32, n_o=32), "must be a multiple of 32 (port_bytes, n_o, n_pp)"
+    dense, depthwise = LayerShape(k=64, c=2, p=2, q=2, h=2, w=2), LayerShape(g=64, k=1, c=1, p=2, q=2, h=2, w=2)
+    assert f"Tile K=16 {text}" in faults(dense, wide, gb={K: 16}, dram={K: 4})
+    assert f"Tile G=16 {text}" in faults(depthwise, wide, gb={G: 16}, dram={G: 4})
+    assert text not in faults(dense, wide, gb={K: 32}, dram={K: 2})
+    assert text not in faults(dense, chunk(K, C), gb={K: 16}, dram={K: 4})
+
+
 def test_mapping_wrong_maximum_over_rows_of_the_kernel():
     layer = LayerShape(g=4, k=1, c=1, p=2, q=2, r=3, s=3, h=4, w=4, op=LayerOp.MAX)
     assert "NoC factor of R must be 1 in a maximum, not 3" in faults(layer, chunk(R, Q), noc={R: 3})
