@@ -59,6 +59,7 @@ def test_simulate_equals_golden_and_model(run, capsys):
 
 
 @pytest.mark.simulator
+@pytest.mark.slow
 def test_simulate_two_chunks_at_once(tmp_path, capsys):
     assignment = {"conv": 0, "depthwise": 1, "pointwise": 0, "classifier": 1}
     two = make_run(tmp_path, make_chips("kc-tree-2x3", "kc-tree-2x3"), assignment)
