@@ -61,7 +61,7 @@ def test_lay_out_wrong_shuffle_of_a_dense_layer():
 
 
 def test_tensor_pack_and_unpack():
-    tensor = TensorLayout(name="t", base_select=0, address=0, blocks=2, height=2, width=3, port_bytes=8,
+    tensor = TensorLayout(name="t", base_select=0, address=0, blocks=2, height=2, width=3, port_bytes=8, pitch=0,
                           slots=(0, 1, 2, 8, 9, 10))
     values = np.arange(36, dtype=np.int8).reshape(6, 2, 3)
     data = tensor.pack(values)
