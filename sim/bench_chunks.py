@@ -7,7 +7,7 @@ from cocotbext.axi import AxiResp
 from rtl_gen.registers import ERRORS, PAGE_BITS, REGISTERS
 from sim.protocol import BUSY, DONE, FAILED, SOFT_RESET, START, Fault, case
 
-MANY, ONE = 0, 1  # runs of the job: two images, one image
+MANY, ONE = 0, 1  # runs of the job: several images, one image
 CHUNKS = (0, 1)
 
 
@@ -18,12 +18,13 @@ async def all_counters(bench):
 
 @case
 async def back_to_back(bench):
-    """Runs of two images, of one, of two again; the counters of equal runs are equal."""
+    """Runs of several images, of one, of several again; the counters of equal runs are equal."""
     assert await bench.read("chunks") == len(CHUNKS)
+    images = bench.job["runs"][MANY]["registers"]["images"]
     await bench.run(MANY)
     first = await all_counters(bench)
     for chunk, counters in enumerate(first):
-        assert counters["layer"] == 2 * bench.job["chunks"][chunk]["registers"]["length"]
+        assert counters["layer"] == images * bench.job["chunks"][chunk]["registers"]["length"]
         assert bench.ports[chunk].monitor.handshakes > bench.job["handshakes"]
     await bench.run(ONE)
     await bench.run(MANY)

@@ -84,7 +84,7 @@ class Dma(wiring.Component):
         ports = {f"{x}_{name}": member for x, engine in self.engines.items()
                  for name, member in engine.signature.members.items() if name not in _FROM_BUS[x].values()}
         ports |= {f"{x}_{name}": Out(1) for x in _FROM_BUS for name in ("quiet", "error")}
-        ports |= {name: member for name, member in axi_ports(self.port).items() if name.startswith("m_axi")}
+        ports |= axi_ports(self.port, "m_axi_")
         super().__init__(ports | {"abort": In(1), "bus_clk": In(1)})
 
     def elaborate(self, platform):
