@@ -1,5 +1,7 @@
 """The compute side of a chunk: global buffers, NoC, PE array and their sequencer."""
 
+import math
+
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -116,16 +118,17 @@ class ChunkCore(wiring.Component):
         """Increments: words that cross each memory's port in this cycle."""
         chunk, port = self.chunk, self.config.port_bytes
         rows, cols = self.instruction.rows_used, self.instruction.cols_used
-        pes, roots = (Signal(COUNT_BITS["macs"], name=n) for n in ("pes_used", "roots_used"))
-        m.d.sync += [pes.eq(rows * cols), roots.eq((1 if "row" in chunk.tree_axes else rows)
-                                                   * (1 if "col" in chunk.tree_axes else cols))]
+        pes = Signal(COUNT_BITS["macs"], name="pes_used")
+        m.d.sync += pes.eq(rows * cols)
+        sets = {x: self._sets_used(m, x) for x in Operand}
         lanes = Mux(single, 1, chunk.n_o)
         issue = sequencer.issue
         counts = {
             "macs": Mux(issue, pes, 0),
-            "rf_w_reads": Mux(issue & sequencer.w_load, pes, 0), "rf_i_reads": Mux(issue & sequencer.i_load, pes, 0),
-            "rf_o_reads": Mux(issue & sequencer.visit_start & ~sequencer.visit_first, roots, 0),
-            "rf_o_writes": Mux(issue & sequencer.visit_end, roots, 0),
+            "rf_w_reads": Mux(issue & sequencer.w_load, sets[Operand.W], 0),
+            "rf_i_reads": Mux(issue & sequencer.i_load, sets[Operand.I], 0),
+            "rf_o_reads": Mux(issue & sequencer.visit_start & ~sequencer.visit_first, sets[Operand.O], 0),
+            "rf_o_writes": Mux(issue & sequencer.visit_end, sets[Operand.O], 0),
             "rf_w_writes": array.w_captured, "rf_i_writes": array.i_captured,
             "gb_w_reads": Mux(weight_fill.read_en, chunk.n_w, 0), "gb_i_reads": Mux(input_fill.read_en, chunk.n_i, 0),
             "gb_o_reads": Mux(drain.read_en, lanes, 0) + Mux(self.gb_o_read_en, chunk.n_pp, 0),
@@ -133,6 +136,14 @@ class ChunkCore(wiring.Component):
             "gb_w_writes": Mux(self.gb_w_write_en, port, 0), "gb_i_writes": Mux(self.gb_i_write_en, port, 0),
         }
         m.d.sync += [getattr(self, f"count_{name}").eq(value) for name, value in counts.items()]
+
+    def _sets_used(self, m, operand):
+        """Register files of an operand in use."""
+        used = (("row", self.instruction.rows_used), ("col", self.instruction.cols_used))
+        shared = self.chunk.shared_axes(operand)
+        result = Signal(COUNT_BITS["macs"], name=f"{operand.name.lower()}_sets_used")
+        m.d.sync += result.eq(math.prod(n for axis, n in used if axis not in shared))
+        return result
 
 
 def _connect_named(m, part, array):

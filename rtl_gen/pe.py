@@ -1,4 +1,6 @@
-"""The processing element, and the accumulator at each root of a reduction."""
+"""What a processing element is made of: register files of its operands, multiplier, and the accumulator at each root
+of a reduction.
+"""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import memory, wiring
@@ -41,41 +43,47 @@ class RegisterFile(wiring.Component):
         return m
 
 
-class Pe(Unit):
-    """W and I register files, operand registers and the multiplier.
+class OperandFile(Unit):
+    """Register file of W or I with its operand register: of one PE, or of all PEs that always hold the same words.
 
-    Fill: `x_capture` writes `x_data` to `x_word` of the half that compute does not read (`x_half` is the one it
-    reads). Compute: `x_load` in cycle t reads the word at `x_address` into the operand register; `multiply` in
-    cycle t + 1 makes `product` valid in t + 2. With `op_max` the product is the input itself. Nothing moves in a
-    PE that is not `active`.
+    Fill: `capture` writes `data` to `word` of the half that compute does not read (`half` is the one it reads).
+    Compute: `load` in cycle t reads the word at `address`, which is `operand` from t + 1 on.
     """
 
-    def __init__(self, w_words: int, i_words: int):
-        self.words = {"w": w_words, "i": i_words}
-        self.module_name = f"pe_w{w_words}_i{i_words}"
-        ports = {"active": In(1), "op_max": In(1), "multiply": In(1), "product": Out(signed(PRODUCT_BITS))}
-        for x, words in self.words.items():
-            ports |= {f"{x}_capture": In(1), f"{x}_word": In(address_bits(words)), f"{x}_data": In(signed(8)),
-                      f"{x}_half": In(1), f"{x}_load": In(1), f"{x}_address": In(address_bits(words))}
-        super().__init__(ports)
+    def __init__(self, words: int):
+        self.words = words
+        self.module_name = f"operand_file_{words}"
+        super().__init__({"capture": In(1), "word": In(address_bits(words)), "data": In(signed(8)), "half": In(1),
+                          "load": In(1), "address": In(address_bits(words)), "operand": Out(signed(8))})
 
     def body(self):
         m = Module()
-        operands = {}
-        for x, words in self.words.items():
-            m.submodules[f"rf_{x}"] = rf = RegisterFile(words, 8)
-            half, address = getattr(self, f"{x}_half"), getattr(self, f"{x}_address")
-            m.d.comb += [
-                rf.write_en.eq(getattr(self, f"{x}_capture")), rf.write_half.eq(~half),
-                rf.write_address.eq(getattr(self, f"{x}_word")), rf.write_data.eq(getattr(self, f"{x}_data")),
-                rf.read_address_0.eq(address), rf.read_address_1.eq(address),
-            ]
-            operands[x] = operand = Signal(signed(8), name=f"{x}_operand", reset_less=True)
-            with m.If(getattr(self, f"{x}_load") & self.active):
-                m.d.sync += operand.eq(Mux(half, rf.read_data_1, rf.read_data_0))
+        m.submodules.rf = rf = RegisterFile(self.words, 8)
+        operand = Signal(signed(8), name="operand_register", reset_less=True)
+        m.d.comb += [rf.write_en.eq(self.capture), rf.write_half.eq(~self.half), rf.write_address.eq(self.word),
+                     rf.write_data.eq(self.data), rf.read_address_0.eq(self.address),
+                     rf.read_address_1.eq(self.address), self.operand.eq(operand)]
+        with m.If(self.load):
+            m.d.sync += operand.eq(Mux(self.half, rf.read_data_1, rf.read_data_0))
+        return m
+
+
+class Pe(Unit):
+    """The multiplier: `multiply` in cycle t makes `product`, of the operands or with `op_max` `i` itself, valid in
+    t + 1.
+    """
+
+    module_name = "pe"
+
+    def __init__(self):
+        super().__init__({"w": In(signed(8)), "i": In(signed(8)), "op_max": In(1), "multiply": In(1),
+                          "product": Out(signed(PRODUCT_BITS))})
+
+    def body(self):
+        m = Module()
         product = Signal(signed(PRODUCT_BITS), name="product_register", reset_less=True)
-        with m.If(self.multiply & self.active):
-            m.d.sync += product.eq(Mux(self.op_max, operands["i"], operands["w"] * operands["i"]))
+        with m.If(self.multiply):
+            m.d.sync += product.eq(Mux(self.op_max, self.i, self.w * self.i))
         m.d.comb += self.product.eq(product)
         return m
 

@@ -12,6 +12,7 @@ from rtl_gen.pe_line import (
     LINE_CONTROL,
     ROOT_CONTROL,
     AdderTree,
+    Feed,
     Lines,
     PELine,
     compute_stages,
@@ -26,13 +27,15 @@ _ISSUED = {"enable": "issue", "half": "o_half", "address": "o_address"}  # ports
 def delivery_ports(chunk: ChunkConfig, operand: Operand) -> dict[str, int]:
     """Bits of each port by which a fill reaches the array: one entry for all lines, or one a line, or one a place.
 
-    Masks of lines and of places; data of all lanes; words. Where words hop from line to line, the entries of a line
-    come a cycle after those of the line before; along the line likewise from place to place.
+    Masks of lines and of places (one bit where they share register files); data of all lanes; words. Where words hop
+    from line to line, the entries of a line come a cycle after those of the line before; along the line likewise from
+    place to place.
     """
     lines, x = Lines.of(chunk), operand.name.lower()
     word = address_bits(chunk.rf_w_words if operand is Operand.W else chunk.rf_i_words)
     heads = lines.count if lines.hops(operand, lines.across) else 1
-    ports = {f"{x}_lines": lines.count, f"{x}_places": lines.length, f"{x}_data": 8 * chunk.widths[operand] * heads}
+    ports = {f"{x}_lines": lines.files(operand, lines.across), f"{x}_places": lines.files(operand, lines.along),
+             f"{x}_data": 8 * chunk.widths[operand] * heads}
     if operand is Operand.W:
         return ports | {"w_word": word * heads}
     ports["i_line_word"] = word * (lines.count if lines.moves_window(lines.across) else heads)
@@ -73,19 +76,24 @@ class PEArray(wiring.Component):
         m = Module()
         lines, used = [], {"row": self.row_used, "col": self.col_used}
         control = self._root_control(m)
+        shared = {x: self._shared_feed(m, x, used) for x in (Operand.W, Operand.I)
+                  if self.lines.shares(x, self.lines.across)}
         for n in range(self.lines.count):
             line = PELine(self.chunk, last=n == self.lines.count - 1)
             m.submodules[f"line_{n}"] = line
             if hasattr(line, "number"):
                 m.d.comb += line.number.eq(n)
             m.d.comb += [line.used.eq(used[self.lines.across][n]),
-                         line.places_used.eq(used[self.lines.along]),
-                         *(getattr(line, name).eq(getattr(self, name)) for name in LINE_CONTROL)]
+                         line.places_used.eq(used[self.lines.along])]
+            self._control(m, line)
+            for feed in shared.values():
+                m.d.comb += getattr(line, f"{feed.x}_operands").eq(getattr(feed, f"{feed.x}_operands"))
             self._fill(m, n, line, lines[-1] if lines else None)
             lines.append(line)
-        for x in "wi":
+        for operand, x in ((Operand.W, "w"), (Operand.I, "i")):
             total = Signal.like(getattr(self, f"{x}_captured"), name=f"{x}_captured_register")
-            m.d.sync += total.eq(sum(getattr(line, f"{x}_captures") for line in lines))
+            feeds = [shared[operand]] if operand in shared else lines
+            m.d.sync += total.eq(sum(getattr(feed, f"{x}_captures") for feed in feeds))
             m.d.comb += getattr(self, f"{x}_captured").eq(total)
         if self.lines.across in self.chunk.tree_axes:
             self._single_root(m, lines, control)
@@ -100,9 +108,25 @@ class PEArray(wiring.Component):
         return {name: delay(m, getattr(self, _ISSUED.get(name, name)), compute_stages(self.chunk), f"root_{name}")
                 for name in ROOT_CONTROL}
 
+    def _control(self, m, part):
+        """MAC control of a line or feed, as far as it has ports for it."""
+        m.d.comb += [getattr(part, name).eq(getattr(self, name)) for name in LINE_CONTROL
+                     if name in part.signature.members]
+
+    def _shared_feed(self, m, operand, used):
+        """The feed of an operand that all lines share."""
+        feed = Feed(self.chunk, operand)
+        m.submodules[f"feed_{feed.x}"] = feed
+        m.d.comb += feed.active.eq(Mux(used[self.lines.across][0], used[self.lines.along], 0))
+        self._control(m, feed)
+        self._fill(m, 0, feed, None)
+        return feed
+
     def _fill(self, m, n, line, before):
-        """Entries of line n; what belongs to the places comes from the line before where it hops."""
+        """Entries of line n, or of a feed; what belongs to the places comes from the line before where it hops."""
         for x in (Operand.W, Operand.I):
+            if f"{x.name.lower()}_line" not in line.signature.members:
+                continue
             for name in delivery_ports(self.chunk, x):
                 source = getattr(self, name)
                 if name.endswith("_lines"):
@@ -112,7 +136,7 @@ class PEArray(wiring.Component):
                     width = self.lines.lanes_along(x)
                     m.d.comb += getattr(line, name).eq(
                         lanes if width > 1 else lanes.word_select(n % self.chunk.widths[x], 8))
-                elif name in line.hopping and before is not None:
+                elif before is not None and name in line.hopping:
                     m.d.comb += getattr(line, name).eq(getattr(before, f"{name}_on"))
                 else:
                     m.d.comb += getattr(line, name).eq(self._entry(source, n, len(getattr(line, name))))

@@ -9,7 +9,7 @@ from dna_asic.spec.accelerator import ChunkConfig
 from dna_asic.spec.dims import Dim, Operand
 from dna_asic.spec.latency import hop_axes, tree_depth
 from rtl_gen.buffer import address_bits
-from rtl_gen.pe import PRODUCT_BITS, PSUM_BITS, Accumulator, Pe
+from rtl_gen.pe import PRODUCT_BITS, PSUM_BITS, Accumulator, OperandFile, Pe
 from rtl_gen.unit import Unit
 
 W, I, O = Operand  # noqa: E741
@@ -71,6 +71,14 @@ class Lines:
         """Lanes of an operand that reach one line: all where they lie along it, else one."""
         return self.chunk.widths[operand] if self.chunk.lane_axis(operand) == self.along else 1
 
+    def shares(self, operand: Operand, axis: str) -> bool:
+        """Whether the PEs along the axis share the operand's register file."""
+        return axis in self.chunk.shared_axes(operand)
+
+    def files(self, operand: Operand, axis: str) -> int:
+        """Register files of the operand along the axis."""
+        return 1 if self.shares(operand, axis) else self.chunk.axes[axis][1]
+
     def hops(self, operand: Operand, axis: str) -> bool:
         """Whether words of the operand hop along the axis."""
         return axis in hop_axes(self.chunk, operand)
@@ -114,15 +122,91 @@ class AdderTree(Unit):
         return m
 
 
+def feed_ports(chunk: ChunkConfig, operand: Operand) -> dict:
+    """Ports of a `Feed`."""
+    lines, x = Lines.of(chunk), operand.name.lower()
+    files, word = lines.files(operand, lines.along), address_bits(_words(chunk, operand))
+    ports = {"active": In(files), "issue": In(1), f"{x}_line": In(1), f"{x}_places": In(files), f"{x}_half": In(1),
+             f"{x}_load": In(1), f"{x}_data": In(8 * lines.lanes_along(operand)), f"{x}_address": In(word),
+             f"{x}_captures": Out(range(files + 1)), f"{x}_operands": Out(8 * files)}
+    if operand is W:
+        return ports | {"w_word": In(word)}
+    ports["i_line_word"] = In(word)
+    if lines.moves_window(lines.along):
+        ports["i_place_words"] = In(word * files)
+    if lines.tag_axis == lines.across:
+        ports["i_tag"] = In(lines.tag_bits)
+    elif lines.tag_axis:
+        ports |= {"i_tags": In(lines.tag_bits * files), "number": In(lines.tag_bits)}
+    return ports
+
+
+def _words(chunk, operand):
+    return {W: chunk.rf_w_words, I: chunk.rf_i_words}[operand]
+
+
+class Feed(Unit):
+    """Register files of W or I of one line, one a place or one for all, and how words reach them.
+
+    active: static mask of the files in use. Capture: files with `x_line` and their bit of `x_places` take their lane of
+    `x_data`: of W at `w_word`, of I at `i_line_word` plus their own of `i_place_words`; where R and P cross, only those
+    whose coordinate along R equals the tag (`number` is the line's own). With systolic delivery what belongs to the
+    line reaches place n n cycles later. x_captures: words captured, one cycle later. Compute: `x_load` of an issued MAC
+    reads the word at `x_address`, and a cycle later it is in `x_operands`.
+    """
+
+    def __init__(self, chunk: ChunkConfig, operand: Operand):
+        self.chunk, self.lines, self.operand, self.x = chunk, Lines.of(chunk), operand, operand.name.lower()
+        self.words, self.files = _words(chunk, operand), self.lines.files(operand, self.lines.along)
+        ports = feed_ports(chunk, operand)
+        self.windows = "i_place_words" in ports
+        self.module_name = f"feed_{self.x}_{self.words}x{self.files}_from_{self.lines.lanes_along(operand)}" + (
+            "_hop" * self.lines.hops(operand, self.lines.along) + "_windows" * self.windows
+            + "_tag" * ("i_tag" in ports) + "_tags" * ("i_tags" in ports))
+        super().__init__(ports)
+
+    def body(self):
+        m = Module()
+        x, load = self.x, Signal(name="load_issued")
+        m.d.comb += load.eq(self.issue & getattr(self, f"{x}_load"))
+        here = {"line": getattr(self, f"{x}_line"), "data": getattr(self, f"{x}_data"),
+                "word": self.w_word if self.operand is W else self.i_line_word}
+        if hasattr(self, "i_tag"):
+            here["tag"] = self.i_tag
+        captures, operands = [], []
+        for n in range(self.files):
+            if n and self.lines.hops(self.operand, self.lines.along):
+                here = {name: delay(m, value, 1, f"{name}_{n}") for name, value in here.items()}
+            capture = Signal(name=f"capture_{n}")
+            m.d.comb += capture.eq(here["line"] & getattr(self, f"{x}_places")[n] & self._tagged(n, here.get("tag")))
+            m.submodules[f"file_{n}"] = file = OperandFile(self.words)
+            m.d.comb += [file.capture.eq(capture), file.word.eq(self._word(n, here)),
+                         file.data.eq(here["data"].word_select(n % self.lines.lanes_along(self.operand), 8)),
+                         file.half.eq(getattr(self, f"{x}_half")), file.load.eq(load & self.active[n]),
+                         file.address.eq(getattr(self, f"{x}_address"))]
+            captures.append(capture)
+            operands.append(file.operand)
+        counted = Signal.like(getattr(self, f"{x}_captures"), name="captures_register")
+        m.d.sync += counted.eq(ones(Cat(captures)))
+        m.d.comb += [getattr(self, f"{x}_captures").eq(counted), getattr(self, f"{x}_operands").eq(Cat(operands))]
+        return m
+
+    def _word(self, n, here):
+        return here["word"] + self.i_place_words.word_select(n, len(here["word"])) if self.windows else here["word"]
+
+    def _tagged(self, n, tag):
+        """Whether a row of the input is that of place n, where R and P cross."""
+        if self.operand is W or not self.chunk.crossed:
+            return 1
+        return tag == n if tag is not None else self.i_tags.word_select(n, self.lines.tag_bits) == self.number
+
+
 class PELine(Unit):
     """The PEs of one line, their adder tree if it lies along the line, and their accumulators.
 
-    Place n is the PE's coordinate along the line, `number` the line's own. used, places_used: static masks of PEs in
-    use. Capture of W: PEs with `w_line` and their bit of `w_places` take their lane of `w_data` at `w_word`; of I
-    likewise, at `i_line_word` plus their own of `i_place_words`; where R and P cross, only PEs whose coordinate along
-    R equals the tag. With systolic delivery what belongs to the line reaches place n n cycles later, and `*_on` is
-    what belongs to the places, a cycle later, for the next line; the last line has none. w_captures, i_captures: words
-    captured, one cycle later.
+    Place n is the PE's coordinate along the line. used, places_used: static masks of PEs in use. The line has the feed
+    of an operand (ports as `Feed`), or takes its `x_operands` where all lines share one. Where words hop from line to
+    line, `*_on` is what belongs to the places, a cycle later, for the next line; the last line has none.
 
     MAC control acts at once, that of the accumulators (`root_*`) when the line's products reach them. Drain: `drained`
     is the word `drain_word` of each root that `drain_select` names, or their sum along the line, its last term in the
@@ -137,6 +221,7 @@ class PELine(Unit):
             f"{chunk.pe_rows}x{chunk.pe_cols}_rf{chunk.rf_w_words}_{chunk.rf_i_words}_{chunk.rf_o_words}_"
             f"n{chunk.n_w}_{chunk.n_i}_{chunk.n_o}").lower()
         self.tree, self.rooted = lines.along in chunk.tree_axes, lines.across not in chunk.tree_axes
+        self.fed = [x for x in (W, I) if not lines.shares(x, lines.across)]  # here, and not for all lines
         ports = {"used": In(1), "places_used": In(lines.length), **self._fill_ports(), **self._compute_ports()}
         self.hopping = [name for name in ("w_places", "i_places", "i_place_words", "i_tags") if name in ports
                         and lines.hops(Operand[name[0].upper()], lines.across)]
@@ -145,18 +230,14 @@ class PELine(Unit):
         super().__init__(ports | {f"{name}_on": Out(ports[name].shape) for name in self.passed})
 
     def _fill_ports(self):
-        lines, words = self.lines, {"w": self.chunk.rf_w_words, "i": self.chunk.rf_i_words}
-        ports = {"w_word": In(address_bits(words["w"])), "i_line_word": In(address_bits(words["i"]))}
-        for x, operand in (("w", W), ("i", I)):
-            ports |= {f"{x}_line": In(1), f"{x}_places": In(lines.length), f"{x}_half": In(1), f"{x}_load": In(1),
-                      f"{x}_data": In(8 * lines.lanes_along(operand)), f"{x}_address": In(address_bits(words[x])),
-                      f"{x}_captures": Out(range(lines.length + 1))}
-        if lines.moves_window(lines.along):
-            ports["i_place_words"] = In(address_bits(words["i"]) * lines.length)
-        if lines.tag_axis == lines.across:
-            ports["i_tag"] = In(lines.tag_bits)
-        elif lines.tag_axis:
-            ports |= {"i_tags": In(lines.tag_bits * lines.length), "number": In(lines.tag_bits)}
+        ports = {}
+        for operand in (W, I):
+            operands = f"{operand.name.lower()}_operands"
+            if operand in self.fed:
+                members = feed_ports(self.chunk, operand)
+                ports |= {name: member for name, member in members.items() if name not in ("active", operands)}
+            else:
+                ports[operands] = In(8 * self.lines.files(operand, self.lines.along))
         return ports
 
     def _compute_ports(self):
@@ -171,9 +252,9 @@ class PELine(Unit):
         m = Module()
         for name in self.passed:
             m.d.comb += getattr(self, f"{name}_on").eq(delay(m, getattr(self, name), 1, name))
-        fills = {x: self._deliveries(m, x) for x in "wi"}
+        operands = {x: self._operands(m, x) for x in (W, I)}
         multiply = delay(m, self.issue, 1, "multiply")
-        products = [self._pe(m, n, multiply, {x: fills[x][n] for x in "wi"}) for n in range(self.lines.length)]
+        products = [self._pe(m, n, multiply, operands) for n in range(self.lines.length)]
         terms = [self._sum(m, products)] if self.tree else products
         if self.rooted:
             self._drain(m, [self._root(m, n, term) for n, term in enumerate(terms)])
@@ -181,46 +262,23 @@ class PELine(Unit):
             m.d.comb += self.total.eq(terms[0])
         return m
 
-    def _deliveries(self, m, x):
-        """Per place what its PE takes for an operand, by the names of the PE's ports."""
-        lines, operand, load = self.lines, Operand[x.upper()], Signal(name=f"{x}_load_issued")
-        m.d.comb += load.eq(self.issue & getattr(self, f"{x}_load"))
-        here = {"line": getattr(self, f"{x}_line"), "data": getattr(self, f"{x}_data"),
-                "word": self.w_word if x == "w" else self.i_line_word}
-        if x == "i" and hasattr(self, "i_tag"):
-            here["tag"] = self.i_tag
-        result = []
-        for n in range(lines.length):
-            if n and lines.hops(operand, lines.along):
-                here = {name: delay(m, value, 1, f"{x}_{name}_{n}") for name, value in here.items()}
-            capture = Signal(name=f"{x}_capture_{n}")
-            m.d.comb += capture.eq(here["line"] & getattr(self, f"{x}_places")[n] & self._tagged(x, n, here.get("tag")))
-            lane = n % lines.lanes_along(operand)
-            result.append({"capture": capture, "data": here["data"].word_select(lane, 8),
-                           "word": self._word(x, n, here), "half": getattr(self, f"{x}_half"), "load": load,
-                           "address": getattr(self, f"{x}_address")})
-        captures = Signal.like(getattr(self, f"{x}_captures"), name=f"{x}_captures_register")
-        m.d.sync += captures.eq(ones(Cat(taken["capture"] for taken in result)))
-        m.d.comb += getattr(self, f"{x}_captures").eq(captures)
-        return result
+    def _operands(self, m, operand):
+        """Word of the operand at each place."""
+        x, source = operand.name.lower(), self
+        if operand in self.fed:
+            m.submodules[f"feed_{x}"] = source = feed = Feed(self.chunk, operand)
+            m.d.comb += feed.active.eq(Mux(self.used, self.places_used, 0))
+            for name, member in feed.signature.members.items():
+                if name in self.signature.members:
+                    inner, outer = getattr(feed, name), getattr(self, name)
+                    m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        words = getattr(source, f"{x}_operands")
+        return [words.word_select(n % (len(words) // 8), 8).as_signed() for n in range(self.lines.length)]
 
-    def _word(self, x, n, here):
-        if x == "w" or not hasattr(self, "i_place_words"):
-            return here["word"]
-        return here["word"] + self.i_place_words.word_select(n, len(here["word"]))
-
-    def _tagged(self, x, n, tag):
-        """Whether a row of the input is that of place n, where R and P cross."""
-        if x == "w" or not self.chunk.crossed:
-            return 1
-        return tag == n if tag is not None else self.i_tags.word_select(n, self.lines.tag_bits) == self.number
-
-    def _pe(self, m, n, multiply, fills):
-        pe = Pe(self.chunk.rf_w_words, self.chunk.rf_i_words)
-        m.submodules[f"pe_{n}"] = pe
-        m.d.comb += [pe.active.eq(self.used & self.places_used[n]), pe.op_max.eq(self.op_max), pe.multiply.eq(multiply)]
-        for x, values in fills.items():
-            m.d.comb += [getattr(pe, f"{x}_{name}").eq(value) for name, value in values.items()]
+    def _pe(self, m, n, multiply, operands):
+        m.submodules[f"pe_{n}"] = pe = Pe()
+        m.d.comb += [pe.w.eq(operands[W][n]), pe.i.eq(operands[I][n]), pe.op_max.eq(self.op_max),
+                     pe.multiply.eq(multiply & self.used & self.places_used[n])]
         return pe.product
 
     def _sum(self, m, products):

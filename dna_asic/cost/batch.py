@@ -15,7 +15,7 @@ from dna_asic.spec.dims import DIMS, Dim, Level, Operand
 from dna_asic.spec.latency import drain_latency, fill_latency
 from dna_asic.spec.layer import LayerShape
 
-CHUNK_FIELDS = ("row_dim", "col_dim", "root_dims", "crossed", "wide_group_lanes", "pe_rows", "pe_cols", "n_w", "n_i",
+CHUNK_FIELDS = ("row_dim", "col_dim", "crossed", "wide_group_lanes", "pe_rows", "pe_cols", "n_w", "n_i",
                 "n_o", "n_pp", "rf_w_words", "rf_i_words", "rf_o_words", "gb_w_bytes", "gb_i_bytes", "gb_o_bytes")
 PORT_FIELDS = ("port_bytes", "memory_latency_cycles")
 LAYER_FIELDS = ("stride", "pad", "h", "w", "k_segments", "pool_window", "has_residual", "maximum")
@@ -30,15 +30,15 @@ def layer_kind(layer: LayerShape) -> tuple[bool, bool]:
 class ChipBatch:
     """One-chunk accelerators; the fields of ChunkConfig and AcceleratorConfig as int64 [N].
 
-    root_dims [N, 2], lane_dims and other_dims [N, 3] (an operand each): dims, as ChunkConfig has them. spatial_extents,
-    lane_units: [N, 7], per dim the PEs along its axis and what more than one of them must be a multiple of; 1 for a
-    dim that is not spatial. crossed, wide_group_lanes: bool [N]. fill_latencies [N, 2] (W, I), drain_latency [N]:
-    cycles. Its names are those that `spec.geometry` reads of a chunk.
+    set_dims [N, 3, 2], lane_dims and other_dims [N, 3] (an operand each): dims, as ChunkConfig has them.
+    spatial_extents, lane_units: [N, 7], per dim the PEs along its axis and what more than one of them must be a
+    multiple of; 1 for a dim that is not spatial. crossed, wide_group_lanes: bool [N]. fill_latencies [N, 2] (W, I),
+    drain_latency [N]: cycles. Its names are those that `spec.geometry` reads of a chunk.
     """
 
     row_dim: Tensor
     col_dim: Tensor
-    root_dims: Tensor
+    set_dims: Tensor
     lane_dims: Tensor
     other_dims: Tensor
     spatial_extents: Tensor
@@ -70,6 +70,7 @@ class ChipBatch:
         fields = {n: torch.tensor([getattr(c, n) for c in chunks]) for n in CHUNK_FIELDS}
         fields |= {n: torch.tensor([getattr(a, n) for a in accelerators]) for n in PORT_FIELDS}
         return cls(**fields, clk_period_ns=torch.tensor([a.clk_period_ns for a in accelerators], dtype=torch.float64),
+                   set_dims=torch.tensor([[c.set_dims(x) for x in Operand] for c in chunks]),
                    lane_dims=torch.tensor([[c.lane_dim(x) for x in Operand] for c in chunks]),
                    other_dims=torch.tensor([[c.other_dim(x) for x in Operand] for c in chunks]),
                    spatial_extents=torch.tensor([_by_dim(c, lambda axis, extent: extent) for c in chunks]),

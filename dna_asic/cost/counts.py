@@ -48,19 +48,14 @@ class Schedule:
         return {x: tiles * self.dram_tiles for x, tiles in self.gb.tiles.items()}
 
     @cached_property
-    def used_pes(self) -> Tensor:
-        """As the function."""
-        return used_pes(self.chips, self.mapping)
-
-    @cached_property
-    def psum_sets(self) -> Tensor:
-        """As the function."""
-        return psum_sets(self.chips, self.mapping)
+    def sets(self) -> dict[Operand, Tensor]:
+        """As the function, of every operand."""
+        return {x: used_sets(self.chips, self.mapping, x) for x in Operand}
 
     @cached_property
     def psum_visits(self) -> Tensor:
         """Writes of psums: one whenever the RF nest leaves a psum, and one at every step's end."""
-        return self.rf.tiles[O] * self.array_steps * self.psum_sets
+        return self.rf.tiles[O] * self.array_steps * self.sets[O]
 
     @cached_property
     def drained_words(self) -> Tensor:
@@ -95,30 +90,26 @@ def count(s: Schedule) -> Counts:
         postprocess=s.postprocess_words)
 
 
-def used_pes(chips: ChipBatch, mapping: MappingBatch) -> Tensor:
-    """PEs in use."""
-    return mapping.noc[chips.row_dim] * mapping.noc[chips.col_dim]
-
-
-def psum_sets(chips: ChipBatch, mapping: MappingBatch) -> Tensor:
-    """Psum register files in use: PEs, or the roots of the adder trees."""
-    return mapping.noc[chips.root_dims[:, 0]] * mapping.noc[chips.root_dims[:, 1]]
+def used_sets(chips: ChipBatch, mapping: MappingBatch, operand: Operand) -> Tensor:
+    """Register files of an operand that are in use (`ChunkConfig.set_dims`)."""
+    rows, cols = chips.set_dims[:, operand].T
+    return mapping.noc[rows] * mapping.noc[cols]
 
 
 def macs(s: Schedule) -> Tensor:
     """Issued multiply-accumulates: PEs in use x RF iterations x array steps."""
-    return s.used_pes * s.rf.steps * s.array_steps
+    return s.mapping.noc[s.chips.row_dim] * s.mapping.noc[s.chips.col_dim] * s.rf.steps * s.array_steps
 
 
 def rf_reads(s: Schedule) -> dict[Operand, Tensor]:
     """W, I: a fresh read whenever the word changes and at every step start. O: visits that are not first visits."""
-    reads = {x: s.rf.tiles[x] * s.array_steps * s.used_pes for x in (W, I)}
-    return reads | {O: s.psum_visits - s.geometry.rf_words[O] * s.array_tiles[O] * s.psum_sets}
+    reads = {x: s.rf.tiles[x] * s.array_steps * s.sets[x] for x in (W, I)}
+    return reads | {O: s.psum_visits - s.geometry.rf_words[O] * s.array_tiles[O] * s.sets[O]}
 
 
 def rf_writes(s: Schedule) -> dict[Operand, Tensor]:
-    """W, I: words captured, over PEs in use, per fill. O: visits."""
-    writes = {x: s.geometry.rf_words[x] * s.array_tiles[x] * s.used_pes for x in (W, I)}
+    """W, I: words captured, over register files in use, per fill. O: visits."""
+    writes = {x: s.geometry.rf_words[x] * s.array_tiles[x] * s.sets[x] for x in (W, I)}
     return writes | {O: s.psum_visits}
 
 

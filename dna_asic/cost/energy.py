@@ -16,7 +16,7 @@ from dna_asic.spec.quant import MULTIPLIER_BITS
 from dna_asic.technology import Technology
 
 WORD_BITS = {Operand.W: 8, Operand.I: 8, Operand.O: 32}
-PE_REGISTER_BITS = 8 + 8 + 16 + 32  # two operands, product, accumulator
+PRODUCT_BITS = 16  # register in each PE; the words that it works on stand in one beside each register file
 BEAT_BITS = {Operand.W: 13, Operand.I: 33}  # what places a beat: valid; other axis and word, or row, column, other axis
 LANE_REGISTER_BITS = 48 * STORE_CYCLES  # of a post-processing lane
 CONTROL_REGISTER_BITS = 4800  # of a chunk: nests, walks, counters, bus: as counted in a chip, instruction apart
@@ -68,7 +68,7 @@ def register_bits(accelerator: AcceleratorConfig) -> int:
 
 
 def _register_bits(chunk):
-    return (_rf_bits(chunk) + chunk.pes * PE_REGISTER_BITS + _join_bits(chunk) + _hop_bits(chunk)
+    return (_rf_bits(chunk) + _word_bits(chunk) + _join_bits(chunk) + _hop_bits(chunk)
             + chunk.n_pp * LANE_REGISTER_BITS + 8 * INSTRUCTION_BYTES + CONTROL_REGISTER_BITS)
 
 
@@ -131,7 +131,12 @@ def _rf_words(chunk):
 
 
 def _rf_bits(chunk):
-    return sum(2 * words * WORD_BITS[x] * _sets(chunk, x) for x, words in _rf_words(chunk).items())
+    return sum(2 * words * WORD_BITS[x] * chunk.sets(x) for x, words in _rf_words(chunk).items())
+
+
+def _word_bits(chunk):
+    """Registers of the words that the PEs work on, and of their products."""
+    return chunk.pes * PRODUCT_BITS + sum(WORD_BITS[x] * chunk.sets(x) for x in Operand)
 
 
 def _joins(chunk):
@@ -165,12 +170,6 @@ def _hop_bits(chunk):
     return bits
 
 
-def _sets(chunk, operand):
-    """Register files of an operand: one a PE; with an adder tree one a root for O."""
-    tree = operand is Operand.O and chunk.reduction is Reduction.TREE
-    return chunk.pes // reduction_extent(chunk) if tree else chunk.pes
-
-
 def _register(technology, gates):
     """Area of a flip-flop with `gates` NAND2 of logic."""
     return technology["ff_area_um2"] + gates * technology["gate_area_um2"]
@@ -183,9 +182,9 @@ def _fields(prefixes):
 
 def _pe_array_um2(chunk, technology):
     adder = 32 * FULL_ADDER_GATES * technology["gate_area_um2"]
-    pe = technology["mac_area_um2"] + PE_REGISTER_BITS * _register(technology, MUX_GATES_PER_BIT)
-    registers = _join_bits(chunk) * technology["ff_area_um2"] + _hop_bits(chunk) * _register(technology, 1)
-    return chunk.pes * pe + _joins(chunk) * adder + registers
+    words = _word_bits(chunk) * _register(technology, MUX_GATES_PER_BIT)
+    registers = words + _join_bits(chunk) * technology["ff_area_um2"] + _hop_bits(chunk) * _register(technology, 1)
+    return chunk.pes * technology["mac_area_um2"] + _joins(chunk) * adder + registers
 
 
 def _postprocess_um2(chunk, technology):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
-from dna_asic.cost.counts import Schedule, count, psum_sets, used_pes
+from dna_asic.cost.counts import Schedule, count, used_sets
 from dna_asic.cost.energy import EVENTS, area_um2, event_energies_pj, idle_pj_per_cycle
 from dna_asic.cost.nest import Nest, Order, OrderBatch, visited_tiles
 from dna_asic.spec.accelerator import AcceleratorConfig
@@ -78,9 +78,9 @@ def evaluate(layer: LayerBatch, chips: ChipBatch, mapping: MappingBatch, prices:
 
 def cheapest_rf_orders(chips: ChipBatch, mapping: MappingBatch, prices: Prices, options: Sequence[Order]) -> OrderBatch:
     """Per row the order at the register files whose accesses take the least energy; it changes nothing else."""
-    pj, pes = dict(zip(EVENTS, prices.event_pj, strict=True)), used_pes(chips, mapping)
-    visit = {W: pj["rf_reads.W"] * pes, I: pj["rf_reads.I"] * pes,
-             O: (pj["rf_reads.O"] + pj["rf_writes.O"]) * psum_sets(chips, mapping)}
+    pj = dict(zip(EVENTS, prices.event_pj, strict=True))
+    visit = {W: pj["rf_reads.W"], I: pj["rf_reads.I"], O: pj["rf_reads.O"] + pj["rf_writes.O"]}
+    visit = {x: energy * used_sets(chips, mapping, x) for x, energy in visit.items()}
     choice = least = None
     for i, order in enumerate(options):
         energy = sum(tiles * visit[x] for x, tiles in visited_tiles(order, mapping.rf).items())

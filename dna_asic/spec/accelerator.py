@@ -1,6 +1,7 @@
 """One point of the generic accelerator design space (GADS), and one mapping onto it."""
 
 import enum
+import math
 from dataclasses import dataclass, replace
 
 from dna_asic.errors import InfeasibleDesign, SpecError
@@ -50,7 +51,8 @@ class ChunkConfig:
 
     pe_rows, pe_cols: PEs. row_dim, col_dim: the loop dim unrolled on rows and on columns.
     n_w, n_i, n_o: fill and drain widths in words (8-bit W and I, 32-bit O) per cycle; n_pp: post-processing
-    lanes. rf_*_words: register-file words per PE and half (with an adder tree the O words stand at each root).
+    lanes. rf_*_words: words per half of a register file, of which an operand has one a PE, or one for all PEs along
+    its `shared_axes`.
     gb_*_bytes: global-buffer bytes, both halves together (O at 4 bytes a word).
 
     Raises InfeasibleDesign with every broken rule.
@@ -133,10 +135,25 @@ class ChunkConfig:
         """Axes that adder trees collapse."""
         return self.reduction_axes if self.reduction is Reduction.TREE else ()
 
-    @property
-    def root_dims(self) -> tuple[Dim, Dim]:
-        """Dims along which psum sets lie, rows and columns; NO_DIM where a tree leaves one root."""
-        return tuple(NO_DIM if axis in self.tree_axes else dim for axis, (dim, _) in self.axes.items())
+    def shared_axes(self, operand: Operand) -> tuple[str, ...]:
+        """Axes along which PEs share one register file of an operand.
+
+        O: those that a tree collapses. W and I: those along which all PEs hold the same words, which multicast brings
+        in one cycle; where words hop, each PE has its own.
+        """
+        if operand is Operand.O:
+            return self.tree_axes
+        return tuple(axis for axis, (dim, _) in self.axes.items()
+                     if self.delivery is Delivery.MULTICAST and dim not in RELEVANT[operand])
+
+    def set_dims(self, operand: Operand) -> tuple[Dim, Dim]:
+        """Dims along which register files of an operand lie, rows and columns; NO_DIM where PEs share one."""
+        shared = self.shared_axes(operand)
+        return tuple(NO_DIM if axis in shared else dim for axis, (dim, _) in self.axes.items())
+
+    def sets(self, operand: Operand) -> int:
+        """Register files of an operand."""
+        return math.prod(n for axis, (_, n) in self.axes.items() if axis not in self.shared_axes(operand))
 
     @property
     def line_axis(self) -> str:

@@ -39,8 +39,8 @@ def _accelerator(name, *, port, rows, cols, pair, reduction, widths, rf_words,
     return AcceleratorConfig(name=name, chunks=(chunk,), port_bytes=port, memory_latency_cycles=8, clk_period_ns=1.0)
 
 
-# Two PEs that join nothing; each dataflow with each reduction that it has.
-PAIR = _accelerator("pair", port=8, rows=2, cols=1, pair=(K, C), reduction=Reduction.TREE, widths=(1, 1, 1, 1),
+# Two PEs that join and share nothing; each dataflow with each reduction that it has.
+PAIR = _accelerator("pair", port=8, rows=2, cols=1, pair=(G, C), reduction=Reduction.TREE, widths=(1, 1, 1, 1),
                     rf_words=(3, 5, 4), buffers=(16384, 8192, 2048))
 ARRAYS = {
     "tree": _accelerator("tree", port=8, rows=2, cols=3, pair=(K, C), reduction=Reduction.TREE,

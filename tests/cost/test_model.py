@@ -190,8 +190,9 @@ def test_hand_computed_pointwise_layer():
     fill = latency.FILL_CYCLES
     assert int(core_cycles(s)) == fill + 4 + 4 + drain + 8 + latency.CORE_CYCLES
     assert int(got.counts.macs) == 4 * 16
-    assert {x: int(n) for x, n in got.counts.rf_reads.items()} == {W: 16, I: 64, O: 0}
-    assert {x: int(n) for x, n in got.counts.rf_writes.items()} == {W: 16, I: 64, O: 16}
+    # the PEs of a column hold the same inputs, in one register file
+    assert {x: int(n) for x, n in got.counts.rf_reads.items()} == {W: 16, I: 16, O: 0}
+    assert {x: int(n) for x, n in got.counts.rf_writes.items()} == {W: 16, I: 16, O: 16}
     assert {x: int(n) for x, n in got.counts.gb_reads.items()} == {W: 16, I: 16, O: 16}
     assert int(got.counts.postprocess) == 16 and int(got.counts.gb_writes[O]) == 16
     # I: 4 pixels of one block of 8; W: 16 bytes, 4 channels x 8 bytes of parameters; O: 4 pixels of one block
@@ -214,7 +215,8 @@ def test_hand_computed_row_stationary_layer(reduction):
                                    + latency.drain_latency(chip.chunks[0]) + 16 + latency.CORE_CYCLES)
     assert int(got.macs) == layer.macs == 24 * 12
     assert {x: int(n) for x, n in got.noc.items()} == {W: 36, I: 90, O: 16}
-    assert {x: int(got.rf_writes[x]) for x in (W, I)} == {W: 12 * 12, I: 10 * 12}  # a PE's own: 2 channels x 5 columns
+    # W: of a row; I: a PE's own, 2 channels x 5 columns
+    assert {x: int(got.rf_writes[x]) for x in (W, I)} == {W: 12 * 3, I: 10 * 12}
     assert int(got.rf_writes[O] - got.rf_reads[O]) == 4 * 4 * (3 if reduction is Reduction.DRAIN else 1)
 
 
@@ -259,14 +261,18 @@ def test_systolic_delivery_costs_registers_and_hops():
 
 
 def test_hop_registers_hand_computed():
-    # 4 x 3 PEs, (K, C): both operands have lanes along the columns and hop down the rows, which are lines
+    # 4 x 3 PEs, (K, C): both operands have lanes along the columns and hop down the rows, which are lines; where I hops,
+    # the PEs of a column no longer share one register file
     wired, hopping = (accelerator(pe_cols=3, n_w=1, n_i=1, delivery=delivery) for delivery in Delivery)
-    assert register_bits(hopping) - register_bits(wired) == 3 * (13 + 8 + 3) + 3 * (33 + 8 + 3)
-    # (P, Q): no lanes; down the rows, with each column's place in the box, and along every row from PE to PE
+    own = 9 * 8 * (2 * wired.chunk.rf_i_words + 1)
+    assert register_bits(hopping) - register_bits(wired) == 3 * (13 + 8 + 3) + 3 * (33 + 8 + 3) + own
+    # (P, Q): no lanes; down the rows, with each column's place in the box, and along every row from PE to PE; W is
+    # shared by all PEs, or by none
     wired, hopping = (accelerator(pe_cols=3, row_dim=P, col_dim=Q, n_w=1, n_i=1, n_o=1, delivery=delivery)
                       for delivery in Delivery)
     lines, places = 3 * (13 + 8 + 3) + 3 * (33 + 8 + 3 * 5), 2 * (13 + 4 * (8 + 3 + 1)) + 2 * (33 + 4 * (8 + 4 + 1))
-    assert register_bits(hopping) - register_bits(wired) == lines + places
+    own = 11 * 8 * (2 * wired.chunk.rf_w_words + 1)
+    assert register_bits(hopping) - register_bits(wired) == lines + places + own
 
 
 def test_larger_memory_never_costs_cycles():

@@ -177,9 +177,10 @@ def core_counts(chunk, port_bytes, mapping, geo) -> dict[str, int]:
         return int(np.prod([factors[d] for d in order[low:]] or [1]))
 
     pes = mapping.noc[chunk.row_dim] * mapping.noc[chunk.col_dim]
+    axes = (("row", chunk.row_dim), ("col", chunk.col_dim))
     trees = chunk.reduction_axes if chunk.reduction.value == "tree" else ()
-    roots = int(np.prod([mapping.noc[d] for a, d in (("row", chunk.row_dim), ("col", chunk.col_dim))
-                         if a not in trees]))
+    roots = int(np.prod([mapping.noc[d] for a, d in axes if a not in trees]))
+    files = {x: int(np.prod([mapping.noc[d] for _, d in axes if d in RELEVANT[x]])) for x in (W, I)}
     steps, compute = int(np.prod(mapping.gb)), int(np.prod(mapping.rf))
     tiles = {x: reuse(mapping.gb_order, mapping.gb, x) for x in Operand}
     rf_reads = {x: reuse(mapping.rf_order, mapping.rf, x) * steps for x in Operand}
@@ -188,9 +189,10 @@ def core_counts(chunk, port_bytes, mapping, geo) -> dict[str, int]:
     o_words = geo.fill_beats[O] * lanes
     distinct = int(np.prod([mapping.gb[d] for d in RELEVANT[O]]))
     return {
-        "macs": steps * compute * pes, "rf_w_reads": rf_reads[W] * pes, "rf_i_reads": rf_reads[I] * pes,
+        "macs": steps * compute * pes, "rf_w_reads": rf_reads[W] * files[W],
+        "rf_i_reads": rf_reads[I] * files[I],
         "rf_o_writes": rf_reads[O] * roots, "rf_o_reads": (rf_reads[O] - geo.rf_words[O] * tiles[O]) * roots,
-        "rf_w_writes": geo.rf_words[W] * tiles[W] * pes, "rf_i_writes": geo.rf_words[I] * tiles[I] * pes,
+        "rf_w_writes": geo.rf_words[W] * tiles[W] * files[W], "rf_i_writes": geo.rf_words[I] * tiles[I] * files[I],
         "gb_w_reads": drained[W], "gb_i_reads": drained[I],
         "gb_o_writes": o_words * tiles[O], "gb_o_reads": o_words * (tiles[O] - distinct),
     }

@@ -10,7 +10,7 @@ from dna_asic.errors import InfeasibleDesign
 from dna_asic.spec.latency import CORE_CYCLES, tree_depth
 from rtl_gen.buffer import PsumBuffer
 from rtl_gen.nest import Nest
-from rtl_gen.pe import Accumulator, Pe
+from rtl_gen.pe import Accumulator, OperandFile, Pe
 from rtl_gen.pe_line import AdderTree
 from rtl_gen.sequencer import ArraySequencer
 
@@ -29,32 +29,38 @@ def drive(ctx, dut, **values):
 
 @pytest.mark.parametrize("w,i", [(-128, -128), (127, -128), (-1, 1), (0, 99)])
 @pytest.mark.parametrize("op_max", [0, 1])
-def test_pe_product_two_cycles_after_load(w, i, op_max):
-    pe = Pe(3, 2)
+def test_pe_product(w, i, op_max):
+    pe = Pe()
 
     async def bench(ctx):
-        drive(ctx, pe, active=1, op_max=op_max, w_capture=1, i_capture=1, w_word=2, i_word=1, w_data=w, i_data=i)
+        drive(ctx, pe, op_max=op_max, w=w, i=i, multiply=1)
         await ctx.tick()
-        drive(ctx, pe, w_capture=0, i_capture=0, w_half=1, i_half=1, w_address=2, i_address=1, w_load=1, i_load=1)
-        await ctx.tick()
-        drive(ctx, pe, w_load=0, i_load=0, multiply=1)
+        assert ctx.get(pe.product) == (i if op_max else w * i)
+        drive(ctx, pe, w=3, i=5, multiply=0)
         await ctx.tick()
         assert ctx.get(pe.product) == (i if op_max else w * i)
 
     simulate(pe, bench)
 
 
-def test_pe_not_active_holds_still():
-    pe = Pe(1, 1)
+@pytest.mark.parametrize("words", [1, 3])
+def test_operand_file_reads_the_half_that_is_not_filled(words):
+    file = OperandFile(words)
 
     async def bench(ctx):
-        drive(ctx, pe, w_capture=1, i_capture=1, w_data=5, i_data=7)
+        for half, data in ((1, 5), (0, -7)):  # halves 0 and 1
+            drive(ctx, file, capture=1, word=words - 1, data=data, half=half)
+            await ctx.tick()
+        drive(ctx, file, capture=0, address=words - 1, load=1)
+        for half, data in ((0, 5), (1, -7)):
+            drive(ctx, file, half=half)
+            await ctx.tick()
+            assert ctx.get(file.operand) == data
+        drive(ctx, file, half=0, load=0)
         await ctx.tick()
-        drive(ctx, pe, w_half=1, i_half=1, w_load=1, i_load=1, multiply=1)
-        await ctx.tick().repeat(3)
-        assert ctx.get(pe.product) == 0
+        assert ctx.get(file.operand) == -7
 
-    simulate(pe, bench)
+    simulate(file, bench)
 
 
 @pytest.mark.parametrize("terms", [2, 3, 4, 5, 12, 16, 17])

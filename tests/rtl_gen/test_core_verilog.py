@@ -1,5 +1,6 @@
 """The core's Verilog: each block once, and free of lint beyond Amaranth's own idioms."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -31,9 +32,18 @@ def core_text(name):
 
 def test_line_and_pe_are_written_once():
     text = core_text("kc-tree-4x4")
-    assert text.count("module pe_w8_i16(") == 1
-    assert text.count("  pe_w8_i16 ") == text.count("  pe_line_kc_tree_multicast_4x4_rf8_16_8_n4_2_2 ") == 4
+    assert text.count("module pe(") == 1
+    assert text.count("  pe ") == text.count("  pe_line_kc_tree_multicast_4x4_rf8_16_8_n4_2_2 ") == 4
     assert text.count("  adder_tree_4x16 ") == 1
+
+
+@pytest.mark.parametrize("name,w,i", [("kc-tree-4x4", 4, 4), ("kc-drain-3x6", 3, 1), ("pq-3x2", 1, 2)])
+def test_pes_with_the_same_words_share_a_register_file(name, w, i):
+    """Files in the feeds as written: of a line, or of the array."""
+    text = core_text(name)
+    for x, files in (("w", w), ("i", i)):
+        feed = re.search(rf"^module feed_{x}_.*?^endmodule", text, re.M | re.S)[0]
+        assert len(re.findall(r"^  operand_file_\d+ ", feed, re.M)) == files
 
 
 @pytest.mark.simulator

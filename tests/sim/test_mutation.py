@@ -10,8 +10,9 @@ from sim.runner import find_tool
 SEED = 1
 # What to find in a module of the emitted text, and what to put in its place.
 MUTATIONS = {
-    "sign of the product": ("pe_w", r"\$signed\((w_operand)\) \* \$signed\((i_operand)\)", r"\1 * $signed(\2)"),
-    "address of W is off by one": ("pe_w", r"\.read_port__addr\((w_address)\)", r".read_port__addr(\1 + 2'd1)"),
+    "sign of the product": ("pe", r"\$signed\((w)\) \* \$signed\((i)\)", r"\1 * $signed(\2)"),
+    "address of W is off by one": ("operand_file_3", r"\.read_port__addr\((address)\)",
+                                   r".read_port__addr(\1 + 2'd1)"),
     "psum is not accumulated": ("accumulator", r"\$signed\(base\) \+ (\$signed\(term\))", r"\1"),
 }
 
