@@ -126,8 +126,8 @@ def two_chunks(folder, seed):
 
 
 ONE, TWO = ("bench_protocol", one_chunk, SEED), ("bench_chunks", two_chunks, SEED)
-QUICK = [(ONE, "verilator"), (ONE, "icarus"), (TWO, "verilator")]
-SLOW = [(TWO, "icarus"), *(((bench, make, seed), "verilator") for bench, make, seed in (
+QUICK = [(ONE, "verilator"), (TWO, "verilator")]
+SLOW = [(ONE, "icarus"), (TWO, "icarus"), *(((bench, make, seed), "verilator") for bench, make, seed in (
     ("bench_protocol", wide_port, SEED), ("bench_protocol", wide_port, SEED + 1),
     ("bench_protocol", one_chunk, SEED + 1), ("bench_chunks", two_chunks, SEED + 1)))]
 CASES = [pytest.param(job, simulator, marks=[pytest.mark.slow] * ((job, simulator) in SLOW),
