@@ -261,8 +261,8 @@ def test_systolic_delivery_costs_registers_and_hops():
 
 
 def test_hop_registers_hand_computed():
-    # 4 x 3 PEs, (K, C): both operands have lanes along the columns and hop down the rows, which are lines; where I hops,
-    # the PEs of a column no longer share one register file
+    # 4 x 3 PEs, (K, C): both operands have lanes along the columns and hop down the rows, which are lines; the PEs of a
+    # column share a register file of I where it does not hop
     wired, hopping = (accelerator(pe_cols=3, n_w=1, n_i=1, delivery=delivery) for delivery in Delivery)
     own = 9 * 8 * (2 * wired.chunk.rf_i_words + 1)
     assert register_bits(hopping) - register_bits(wired) == 3 * (13 + 8 + 3) + 3 * (33 + 8 + 3) + own
