@@ -24,7 +24,7 @@ from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.layer import LayerSpec, NetworkSpec
 from dna_asic.spec.quant import QuantSpec
 from dna_asic.technology import load_technology
-from rtl_gen.emit import emit_verilog
+from rtl_gen.emit import emit_verilog, generator_digest
 from sim.chip import run_chip
 from sim.integers import random_images, random_quant
 
@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m dna_asic.presets", description=__doc__)
     p.add_argument("--preset", action="append", metavar="NAME", help="one preset (default: all); may be repeated")
+    p.add_argument("--list", action="store_true", help="say what the presets are and whether they are verified; end")
     p.add_argument("--target", default="asic-28nm", help="technology of the areas (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="weights, images and mapper (default: %(default)s)")
     p.add_argument("--out", type=Path, default=Path("runs/presets"), help="folder (default: %(default)s)")
@@ -68,6 +69,11 @@ def run(args: argparse.Namespace) -> None:
     if args.seed < 0:
         raise SpecError(f"--seed must be at least 0, not {args.seed}.")
     chosen = {name: preset(name) for name in args.preset or presets()}
+    if args.list:
+        print(format_table(("preset", "PEs", "status", "about"), [
+            (name, f"{e.chunk.pe_rows} x {e.chunk.pe_cols}", e.status(generator_digest()), e.about)
+            for name, e in chosen.items()]))
+        return
     figures = []
     with tqdm(total=len(chosen) * len(LAYERS), desc="presets", unit="layer", file=sys.stderr) as bar:
         for name, entry in chosen.items():
@@ -82,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     if low:
         raise VerificationError("Utilisation: " + "; ".join(low) + ".")
     print(f"presets: presets={len(chosen)} layers={len(figures)} bit_exact={len(figures)} cycles_equal={len(figures)} "
-          f"least_utilisation={min(fed.values()):.3f}")
+          f"least_utilisation={min(fed.values()):.3f} generator={generator_digest()}")
 
 
 def measure(name: str, entry: Preset, layer: tuple[str, str], args: argparse.Namespace) -> Figures:

@@ -12,18 +12,27 @@ _FILE = Path(__file__).with_suffix(".yaml")
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One entry of presets.yaml; keys as there."""
+    """One entry of presets.yaml; keys as there. verified_by: digest of the generator (`rtl_gen.emit`) with which
+    `make presets` last held, bytes and cycles of its layers in simulation; None before the first time.
+    """
 
     about: str
     least_utilisation: float
     port_bytes: int
     memory_latency_cycles: int
     chunk: ChunkConfig
+    verified_by: str | None = None
 
     def accelerator(self, name: str, clk_period_ns: float) -> AcceleratorConfig:
         """The chip at a clock."""
         return AcceleratorConfig(name=name, chunks=(self.chunk,), port_bytes=self.port_bytes,
                                  memory_latency_cycles=self.memory_latency_cycles, clk_period_ns=clk_period_ns)
+
+    def status(self, generator: str) -> str:
+        """What is known of the Verilog that a generator makes of it."""
+        if self.verified_by is None:
+            return "not verified"
+        return "verified" if self.verified_by == generator else "verified with an earlier generator"
 
 
 def presets() -> dict[str, Preset]:
