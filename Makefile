@@ -74,10 +74,10 @@ lint: $(STAMP)
 	$(VENV)/bin/lint-imports --no-cache
 
 test: setup lint
-	$(RUN_TOOL) -m pytest -q -n auto --dist loadfile -m "not slow" $(ARGS)
+	$(RUN_TOOL) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 test-all: setup lint
-	$(RUN_TOOL) -m pytest -q -n auto --dist loadfile $(ARGS)
+	$(RUN_TOOL) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 clean:
 	rm -rf build sim_build .pytest_cache .ruff_cache .hypothesis *.egg-info
