@@ -125,8 +125,8 @@ def _mapping(args, shape: LayerShape, alone: AcceleratorConfig) -> Mapping:
     return map_layer(shape, alone, load_technology(TECHNOLOGY))
 
 
-def run(args: argparse.Namespace) -> None:
-    """Judge one point; raises VerificationError where chip, model and reference differ."""
+def run(args: argparse.Namespace) -> dict:
+    """Judge one point; returns the verdict. Raises VerificationError where chip, model and reference differ."""
     if not args.layer:
         raise SpecError("--design needs --layer 'k=...,c=...,p=...,q=...' too.")
     accelerator, layer = read_accelerator(args.design), HandLayer.parse(args.layer)
@@ -147,6 +147,7 @@ def run(args: argparse.Namespace) -> None:
           f"counts_equal={int(not verdict.counts)}", flush=True)
     if not verdict.holds:
         raise VerificationError(f"The point does not hold: {verdict.text()}.")
+    return to_plain(verdict)
 
 
 def compare_steps(design: Design, chunk: int, folder: Path) -> str:
