@@ -31,9 +31,23 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
                         help="the result as one JSON object on standard output, all else on standard error")
 
 
-def run_command(body: Callable[[argparse.Namespace], dict | None], parser: argparse.ArgumentParser, argv=None) -> int:
-    """Parse `argv` and run `body`; returns the exit status, see the module. `body` returns plain data for --json."""
+def renamed(parser: argparse.ArgumentParser, prog: str) -> argparse.ArgumentParser:
+    """The same parser under another name, in its examples too."""
+    parser.description = parser.description.replace(f"`{parser.prog}`: ", "")
+    parser.epilog = parser.epilog and parser.epilog.replace(parser.prog, prog)
+    parser.prog = prog
+    return parser
+
+
+def run_command(body: Callable[[argparse.Namespace], dict | None], parser: argparse.ArgumentParser, argv=None,
+                prog: str | None = None) -> int:
+    """Parse `argv` and run `body`; returns the exit status, see the module. `body` returns plain data for --json.
+
+    prog: the name under which the command was called, if not its own.
+    """
+    parser = renamed(parser, prog) if prog else parser
     args = parser.parse_args(argv)
+    args.program = parser.prog
     words = sys.argv[1:] if argv is None else argv
     args.command_line = shlex.join([*parser.prog.split(), *map(str, words)])
     if not getattr(args, "json", False):
@@ -51,10 +65,9 @@ def _run(body, args) -> tuple[int, dict | None]:
             result = body(args)
             sys.stdout.flush()
             return 0, result
-    except VerificationError as error:
-        return 1, _say("FAILED", error)
     except DnaAsicError as error:
-        return 2, _say("error", error)
+        head = "FAILED" if isinstance(error, VerificationError) else "error"
+        return error.exit_status, _say(head, error) | getattr(error, "record", {})
     except BrokenPipeError:
         return 141, None
     except OSError as error:

@@ -58,9 +58,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Compare; exit status 0, or 2 after one clear error."""
-    return run_command(compare, parser(), argv)
+    return run_command(compare, parser(), argv, prog)
 
 
 def compare(args: argparse.Namespace) -> dict:

@@ -66,9 +66,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0, or 2 after one clear error."""
-    return run_command(report, parser(), argv)
+    return run_command(report, parser(), argv, prog)
 
 
 def report(args: argparse.Namespace) -> dict:

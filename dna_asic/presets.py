@@ -61,9 +61,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0; 1 for a wrong byte, cycle or utilisation; 2 after another error."""
-    return run_command(run, parser(), argv)
+    return run_command(run, parser(), argv, prog)
 
 
 def run(args: argparse.Namespace) -> dict:

@@ -39,7 +39,8 @@ from dna_asic.runs import MARKER, RunFolder, only_one
 from dna_asic.technology import Technology, load_technology
 
 ARGUMENTS, CHECKPOINT, WEIGHTS = "arguments.json", "checkpoint.pt", "weights.safetensors"
-NOT_KEPT = ("resume", "quiet", "json", "command_line", "runs_dir", "name")  # arguments that do not say what is searched
+# Arguments that do not say what is searched.
+NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name")
 CALIBRATION_IMAGES = 512
 THREADS = 1  # tensors are small: a second thread costs more than it gives, and sums must not depend on the machine
 
@@ -75,9 +76,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Run the search; exit status 0, or 2 after one clear error."""
-    return run_command(search, parser(), argv)
+    return run_command(search, parser(), argv, prog)
 
 
 def search(args: argparse.Namespace) -> dict:
@@ -90,7 +91,7 @@ def search(args: argparse.Namespace) -> dict:
     if run is None:
         subject = Path(args.network).stem if args.network else args.dataset.partition(":")[0]
         run = RunFolder.create(args.name or f"{subject}-{args.target}-seed{args.seed}", args.runs_dir)
-    with going_on(f"python -m dna_asic.search --resume {run.path}"), only_one(run.path, "search"):
+    with going_on(f"{args.program} --resume {run.path}"), only_one(run.path, "search"):
         if args.resume:
             require_unfinished(run)
         else:

@@ -130,9 +130,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0; 1 for a wrong byte or cycle, naming the layer and the first position; 2 after another error."""
-    return run_command(simulate, parser(), argv)
+    return run_command(simulate, parser(), argv, prog)
 
 
 def simulate(args: argparse.Namespace) -> dict:

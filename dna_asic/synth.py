@@ -67,9 +67,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Run the flow; exit status 0, or 2 after one clear error."""
-    return run_command(synth, parser(), argv)
+    return run_command(synth, parser(), argv, prog)
 
 
 def synth(args: argparse.Namespace) -> dict:

@@ -120,9 +120,9 @@ def _lines(path):
     return path.read_text(encoding="utf-8").count("\n")
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0, or 2 after one clear error."""
-    return run_command(emit, parser(), argv)
+    return run_command(emit, parser(), argv, prog)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ def contract(args: argparse.Namespace) -> dict:
         return (hand.run if args.design else sweep.run)(args)
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0; 1 where chip, model and reference differ, naming the first point; 2 after another error."""
-    return run_command(contract, parser(), argv)
+    return run_command(contract, parser(), argv, prog)
 
 
 if __name__ == "__main__":
