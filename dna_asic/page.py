@@ -97,7 +97,7 @@ def collect(run: RunFolder) -> Page:
         _record(run, name, command, needed=False) for name, command in
         ((SIM, "make sim"), (SYNTH, "make synth"), (COMPARE, "make compare"), (HISTORY, "make search")))
     accuracy = summary.get("int8_test_accuracy")
-    chips = [_silicon(run, design, synthesised)] if synthesised else [_missing(SYNTH, "synthesised areas")]
+    chips = [_silicon(run, synthesised)] if synthesised else [_missing(SYNTH, "synthesised areas")]
     parts = {
         "comparison": _comparison(run, compared, accuracy) if compared else _missing(COMPARE, "comparison"),
         "course": Course(epochs=tuple(history), origin=read_origin(run.path, HISTORY)) if history else
@@ -276,12 +276,17 @@ def _blocks(alone: AcceleratorConfig, technology: Technology):
         yield Block(name=name, kind=kind, area_um2=area[key])
 
 
-def _silicon(run: RunFolder, design: Design, record: dict) -> Chip:
-    """Blocks as synthesised: cells by block, and all macros as one."""
-    blocks = tuple(Block(name={"sram": "memories"}.get(name, name), kind="memory" if name == "sram" else "logic",
-                         area_um2=um2) for name, um2 in record["area_um2_by_block"].items())
-    return Chip(title=f"Synthesis, {record['library']}", chunks=(Chunk(name="chip", about="", blocks=blocks),),
-                origin=read_origin(run.path, SYNTH))
+def _silicon(run: RunFolder, record: dict) -> Chip:
+    """Blocks as synthesised: cells by block, those of each chunk together, and all macros as one."""
+    parts = {}
+    for name, um2 in record["area_um2_by_block"].items():
+        part, _, block = name.partition("/")
+        if not part.startswith("chunk_"):
+            part, block = ("memories", "all memories") if name == "sram" else ("shared", name)
+        parts.setdefault(part, []).append(Block(name=block or "between its blocks", area_um2=um2,
+                                                kind="memory" if name == "sram" else "logic"))
+    return Chip(title=f"Synthesis, {record['library']}", origin=read_origin(run.path, SYNTH), chunks=tuple(
+        Chunk(name=name.replace("_", " "), about="", blocks=tuple(blocks)) for name, blocks in parts.items()))
 
 
 def _simulation(run: RunFolder, record: dict) -> Simulation:

@@ -32,8 +32,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"'{_said(node.value)}' is no {node.tag.rpartition(':')[2]}", node.start_mark) from error
+            what = (f"'{_said(node.value)}' is no {node.tag.rpartition(':')[2]}" if isinstance(node, yaml.ScalarNode)
+                    else "a key must be plain text")
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
 
 
 def _size(node, sizes: dict) -> int:

@@ -102,7 +102,7 @@ def test_malformed_file_gives_one_clear_error(kind, tmp_path):
             message = str(error)
             named = re.search(r"line \d+|position \d+", message) or any(
                 re.search(rf"(?<!\w){re.escape(key)}(?!\w)", message) for key in keys)
-            missing = re.search(r"[Mm]issing (key|value) '[\w.]+'|must have \d+ entries|must be a (list|mapping)",
+            missing = re.search(r"[Mm]issing (key|value|entry) '[\w.]+'|must have \d+ entries|must be a (list|mapping)",
                                 message)
             assert named or missing, (n, keys, message)
             assert len(message) < 20_000 and "Traceback" not in message
