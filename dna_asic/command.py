@@ -33,7 +33,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def renamed(parser: argparse.ArgumentParser, prog: str) -> argparse.ArgumentParser:
     """The same parser under another name, in its examples too."""
-    parser.description = parser.description.replace(f"`{parser.prog}`: ", "")
+    parser.description = parser.description.replace(f"`{parser.prog}`: ", "").replace(parser.prog, prog)
     parser.epilog = parser.epilog and parser.epilog.replace(parser.prog, prog)
     parser.prog = prog
     return parser
