@@ -84,20 +84,30 @@ def main(argv=None, prog=None) -> int:
 def search(args: argparse.Namespace) -> dict:
     """The whole job; see the module. Returns the summary and the run's folder."""
     torch.set_num_threads(THREADS)
-    run, args = reopen(args) if args.resume else (None, args)
-    check_ranges(args)
-    load, work = (own_network.load_inputs, own_network.run_search) if args.network else (load_inputs, run_search)
-    inputs = load(args)
-    if run is None:
-        subject = Path(args.network).stem if args.network else args.dataset.partition(":")[0]
-        run = RunFolder.create(args.name or f"{subject}-{args.target}-seed{args.seed}", args.runs_dir)
-    with going_on(f"{args.program} --resume {run.path}"), only_one(run.path, "search"):
-        if args.resume:
+    if args.resume:
+        run, args = reopen(args)
+        with only_one(run.path, "search"):
             require_unfinished(run)
-        else:
-            kept = {k: v for k, v in vars(args).items() if k not in NOT_KEPT}
-            write_json_atomically(run.path / ARGUMENTS, kept)
-        progress(args, f"run {run.path}: accelerator space of {inputs.space.size:.3g} points, {inputs.network_line}")
+            return carry_out(args, load(args), run)
+    inputs = load(args)
+    subject = Path(args.network).stem if args.network else args.dataset.partition(":")[0]
+    run = RunFolder.create(args.name or f"{subject}-{args.target}-seed{args.seed}", args.runs_dir)
+    with only_one(run.path, "search"):
+        write_json_atomically(run.path / ARGUMENTS, {k: v for k, v in vars(args).items() if k not in NOT_KEPT})
+        return carry_out(args, inputs, run)
+
+
+def load(args: argparse.Namespace) -> "Inputs | own_network.Inputs":
+    """Whatever the arguments name; raises SpecError, DataError or InfeasibleDesign."""
+    check_ranges(args)
+    return (own_network.load_inputs if args.network else load_inputs)(args)
+
+
+def carry_out(args: argparse.Namespace, inputs, run: RunFolder) -> dict:
+    """The search itself, from where the run stands."""
+    work = own_network.run_search if args.network else run_search
+    progress(args, f"run {run.path}: accelerator space of {inputs.space.size:.3g} points, {inputs.network_line}")
+    with going_on(f"{args.program} --resume {run.path}"):
         with contextlib.closing(StageBars(args.quiet)) as bars:
             summary = work(args, inputs, run, bars)
         write_origin(run.path, args, args.seed, ("torch", "numpy", "onnx"))

@@ -60,7 +60,8 @@ def add_stages(run: RunFolder, layers: list[str]) -> None:
     write_json_atomically(run.stage("synth") / "synth.json", {
         "library": "predictive28", "library_nm": 28, "library_note": "predictive", "scaling_note": "none",
         "activity": "assumed", "clk_period_ns": 1.0, "findings": ["memories are stubs"], "area_mm2": 0.2,
-        "cells": 1234, "slack_ps": 5.0, "power_mw": 7.0, "leakage_mw": 0.1, "area_um2_by_block": {"chunk_0/core": 150000.0, "sram": 50000.0},
+        "cells": 1234, "slack_ps": 5.0, "power_mw": 7.0, "leakage_mw": 0.1,
+        "area_um2_by_block": {"chunk_0/core": 150000.0, "sram": 50000.0},
         "power_mw_by_block": {"chunk_0/core": 7.0}, "energy": energy})
     rows = [{"name": name, "origin": "modelled", "pes": 6, "cycles": 5000, "latency_s": 1e-5, "energy_j": 1e-5,
              "area_mm2": 0.2, "edp_js": edp} for name, edp in (("this design", 1e-10), ("NASAIC template dla", 3e-10))]

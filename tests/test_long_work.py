@@ -1,5 +1,6 @@
 """Long work: two processes never mix, a killed one leaves no lock, and a full disk loses no file that was there."""
 
+import functools
 import hashlib
 import re
 import signal
@@ -14,6 +15,7 @@ from dna_asic import compare, page, search, simulate, synth
 from dna_asic import map as mapping
 from dna_asic.contract.__main__ import main as contract
 from dna_asic.errors import SpecError
+from dna_asic.mapping.tilings import Effort
 from dna_asic.report.files import write_text_atomically
 from dna_asic.runs import MARKER, at_work, only_one
 from rtl_gen import emit
@@ -91,6 +93,8 @@ def test_second_contract_is_refused(tmp_path, capsys, monkeypatch):
     (mapping.main, ["-o", "{run}/mapped.yaml"], "mapped.yaml")])
 def test_full_disk_leaves_what_was_there(run, main, options, file, capsys, full_disk, monkeypatch):
     monkeypatch.setattr(emit, "chip_verilog", lambda _: "// new\n" * 1000)
+    little = functools.partial(mapping.Mapper, effort=Effort(width=16, rounds=2, keep=4))
+    monkeypatch.setattr(mapping, "Mapper", little)
     (run.path / file).write_text("// old\n")
     argv = ["--run", str(run.path), *(option.format(run=run.path) for option in options)]
     with full_disk(2000):
