@@ -9,10 +9,11 @@ import torch
 from tqdm import tqdm
 
 from dna_asic.baselines.nasaic import SizedTemplate, nasaic_accelerators
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, run_command
 from dna_asic.cost import evaluate_design
 from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.mapping.layout import hardware_shapes
+from dna_asic.origin import write_origin
 from dna_asic.report.files import write_json_atomically, write_text_atomically
 from dna_asic.report.plots import bar_chart
 from dna_asic.report.published import Published, load_published
@@ -50,19 +51,20 @@ class Row:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m dna_asic.compare", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m dna_asic.compare", description=__doc__,
+                                epilog="example: python -m dna_asic.compare --run runs/digits")
     p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_output_options(p)
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Compare; exit status 0, or 2 after one clear error."""
-    return run_command(compare, parser(), argv)
+    return run_command(compare, parser(), argv, prog)
 
 
-def compare(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
+def compare(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns the record."""
     torch.set_num_threads(1)  # the mapper's batches are small: a second thread costs more than it brings
     run = RunFolder.open(args.run)
     design = design_from_yaml(run.require("design.yaml", "make search"))
@@ -76,12 +78,14 @@ def compare(args: argparse.Namespace) -> None:
     comparison = Comparison(design=design, rows=(model, *measured, *templates), failures=tuple(failures), templates={
         name: template for name, template in sized.items() if isinstance(template, SizedTemplate)},
         published=load_published())
-    folder = run.stage("compare")
-    write_text_atomically(folder / "compare.md", comparison.text(markdown_table) + "\n")
-    write_json_atomically(folder / "compare.json", comparison.record())
-    draw(folder / "compare.png", comparison)
+    with run.working("compare") as folder:
+        write_text_atomically(folder / "compare.md", comparison.text(markdown_table) + "\n")
+        write_json_atomically(folder / "compare.json", comparison.record())
+        draw(folder / "compare.png", comparison)
+        write_origin(folder, args, design.seed, ("torch", "matplotlib"))
     print(comparison.text(format_table))
     print(comparison.last_line(folder))
+    return {"run": str(run.path)} | comparison.record()
 
 
 def design_report(design: Design, technology: Technology) -> CostReport:

@@ -2,7 +2,9 @@
 
 
 class DnaAsicError(Exception):
-    """Base of every error that is the user's to mend; the command line prints it and exits with 2."""
+    """Base of every error that is the user's to mend; the command line prints it and exits with its status."""
+
+    exit_status = 2
 
 
 class SpecError(DnaAsicError):
@@ -21,5 +23,17 @@ class ToolError(DnaAsicError):
     """An external tool is missing, or failed."""
 
 
+class NotInstalled(ToolError):
+    """What somebody asked for by `doctor` is not there; `record`: all that was found."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, record: dict):
+        super().__init__(message)
+        self.record = record
+
+
 class VerificationError(DnaAsicError):
     """Hardware and golden model disagree."""
+
+    exit_status = 1

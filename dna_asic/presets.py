@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.cost import area_um2, evaluate_design
 from dna_asic.errors import SpecError, VerificationError
 from dna_asic.gads.presets import Preset, preset, presets
@@ -20,6 +20,7 @@ from dna_asic.mapping.optimise import Mapper
 from dna_asic.networks.known import known_network
 from dna_asic.report.files import write_json_atomically
 from dna_asic.report.tables import format_table
+from dna_asic.runs import only_one
 from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.layer import LayerSpec, NetworkSpec
 from dna_asic.spec.quant import QuantSpec
@@ -50,22 +51,24 @@ class Figures:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m dna_asic.presets", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m dna_asic.presets", description=__doc__,
+                                epilog="example: python -m dna_asic.presets --preset nvdla_like")
     p.add_argument("--preset", action="append", metavar="NAME", help="one preset (default: all); may be repeated")
     p.add_argument("--list", action="store_true", help="say what the presets are and whether they are verified; end")
     p.add_argument("--target", default="asic-28nm", help="technology of the areas (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="weights, images and mapper (default: %(default)s)")
     p.add_argument("--out", type=Path, default=Path("runs/presets"), help="folder (default: %(default)s)")
+    add_output_options(p)
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0; 1 for a wrong byte, cycle or utilisation; 2 after another error."""
-    return run_command(run, parser(), argv)
+    return run_command(run, parser(), argv, prog)
 
 
-def run(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
+def run(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns the figures."""
     if args.seed < 0:
         raise SpecError(f"--seed must be at least 0, not {args.seed}.")
     chosen = {name: preset(name) for name in args.preset or presets()}
@@ -73,9 +76,10 @@ def run(args: argparse.Namespace) -> None:
         print(format_table(("preset", "PEs", "status", "about"), [
             (name, f"{e.chunk.pe_rows} x {e.chunk.pe_cols}", e.status(generator_digest()), e.about)
             for name, e in chosen.items()]))
-        return
+        return {"presets": {name: e.status(generator_digest()) for name, e in chosen.items()}}
     figures = []
-    with tqdm(total=len(chosen) * len(LAYERS), desc="presets", unit="layer", file=sys.stderr) as bar:
+    with going_on(f"{args.command_line} (builds are kept)"), only_one(args.out, "presets"), tqdm(
+            total=len(chosen) * len(LAYERS), desc="presets", unit="layer", disable=args.quiet, file=sys.stderr) as bar:
         for name, entry in chosen.items():
             for layer in LAYERS:
                 figures.append(measure(name, entry, layer, args))
@@ -89,6 +93,7 @@ def run(args: argparse.Namespace) -> None:
         raise VerificationError("Utilisation: " + "; ".join(low) + ".")
     print(f"presets: presets={len(chosen)} layers={len(figures)} bit_exact={len(figures)} cycles_equal={len(figures)} "
           f"least_utilisation={min(fed.values()):.3f} generator={generator_digest()}")
+    return {"figures": [dataclasses.asdict(f) for f in figures]}
 
 
 def measure(name: str, entry: Preset, layer: tuple[str, str], args: argparse.Namespace) -> Figures:

@@ -1,7 +1,11 @@
 """Run folders: `runs/<name>/`, one folder per stage below it, and `runs/latest`, which names the last whole one."""
 
+import contextlib
+import fcntl
 import json
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -10,6 +14,47 @@ from dna_asic.errors import SpecError
 
 LATEST = "latest"
 MARKER = "incomplete"  # stands in a folder from `create` to `finish`
+PROBE_S = 0.1  # longer than `at_work` holds a lock while it looks
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, stage: str) -> Iterator[None]:
+    """Hold `folder`/.<stage>.lock: of two processes at one stage the second raises SpecError.
+
+    The lock ends with its process, however that ends; the file stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{stage}.lock").open("a+", encoding="ascii") as stream:
+        if not (_locked(stream) or time.sleep(PROBE_S) or _locked(stream)):
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise SpecError(f"Folder '{folder}': another `{stage}` is at work on it (process {holder}); wait for its "
+                            f"end, or stop it.")
+        with contextlib.suppress(OSError):  # a full disk: who holds it remains unknown
+            stream.truncate(0)
+            stream.write(f"{os.getpid()}\n")
+            stream.flush()
+        yield
+
+
+def _locked(stream) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def at_work(folder: Path) -> list[str]:
+    """Stages that some process is at."""
+    stages = []
+    for path in sorted(folder.glob(".*.lock")):
+        with path.open(encoding="ascii") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stages.append(path.name[1:-len(".lock")])
+    return stages
 
 
 @dataclass(frozen=True)
@@ -72,6 +117,12 @@ class RunFolder:
         folder = self.path / name
         folder.mkdir(exist_ok=True)
         return folder
+
+    @contextlib.contextmanager
+    def working(self, stage: str) -> Iterator[Path]:
+        """The folder of a stage, held by this process alone."""
+        with only_one(self.path, stage):
+            yield self.stage(stage)
 
     def arguments(self) -> dict:
         """The command line of the search that made this run, by option; raises SpecError when it is damaged."""

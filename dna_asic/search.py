@@ -6,6 +6,7 @@ With --network: the accelerator alone, for a network that is brought (see dna_as
 import argparse
 import contextlib
 import dataclasses
+import io
 import itertools
 import json
 import math
@@ -16,11 +17,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tqdm import tqdm
 
 from dna_asic import own_network
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.cosearch.das import AcceleratorSearch, require_chip, search_accelerator
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
@@ -30,14 +31,16 @@ from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.golden import accuracy
 from dna_asic.networks import Macro, NetworkModule, build_network, expand, load_macro
+from dna_asic.origin import write_origin
 from dna_asic.quantize import quantize_input, quantize_network
 from dna_asic.report.files import write_atomically, write_json_atomically
 from dna_asic.result import write_design
-from dna_asic.runs import MARKER, RunFolder
+from dna_asic.runs import MARKER, RunFolder, only_one
 from dna_asic.technology import Technology, load_technology
 
 ARGUMENTS, CHECKPOINT, WEIGHTS = "arguments.json", "checkpoint.pt", "weights.safetensors"
-NOT_KEPT = ("resume", "quiet", "runs_dir", "name")  # arguments that do not say what is searched
+# Arguments that do not say what is searched.
+NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name")
 CALIBRATION_IMAGES = 512
 THREADS = 1  # tensors are small: a second thread costs more than it gives, and sums must not depend on the machine
 
@@ -69,51 +72,69 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--name", help="name of the run (default: <dataset>-<target>-seed<seed>)")
     p.add_argument("--runs-dir", type=Path, default=Path("runs"), help="folder of the runs (default: %(default)s)")
     p.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_output_options(p)
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Run the search; exit status 0, or 2 after one clear error."""
-    return run_command(search, parser(), argv)
+    return run_command(search, parser(), argv, prog)
 
 
-def search(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
+def search(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns the summary and the run's folder."""
     torch.set_num_threads(THREADS)
-    run, args = reopen(args) if args.resume else (None, args)
-    check_ranges(args)
-    load, work = (own_network.load_inputs, own_network.run_search) if args.network else (load_inputs, run_search)
+    if args.resume:
+        run, args = reopen(args)
+        with only_one(run.path, "search"):
+            require_unfinished(run)
+            return carry_out(args, load(args), run)
     inputs = load(args)
-    if run is None:
-        subject = Path(args.network).stem if args.network else args.dataset.partition(":")[0]
-        run = RunFolder.create(args.name or f"{subject}-{args.target}-seed{args.seed}", args.runs_dir)
+    subject = Path(args.network).stem if args.network else args.dataset.partition(":")[0]
+    run = RunFolder.create(args.name or f"{subject}-{args.target}-seed{args.seed}", args.runs_dir)
+    with only_one(run.path, "search"):
         write_json_atomically(run.path / ARGUMENTS, {k: v for k, v in vars(args).items() if k not in NOT_KEPT})
-    print(f"run {run.path}: accelerator space of {inputs.space.size:.3g} points, {inputs.network_line}", flush=True)
-    try:
+        return carry_out(args, inputs, run)
+
+
+def load(args: argparse.Namespace) -> "Inputs | own_network.Inputs":
+    """Whatever the arguments name; raises SpecError, DataError or InfeasibleDesign."""
+    check_ranges(args)
+    return (own_network.load_inputs if args.network else load_inputs)(args)
+
+
+def carry_out(args: argparse.Namespace, inputs, run: RunFolder) -> dict:
+    """The search itself, from where the run stands."""
+    work = own_network.run_search if args.network else run_search
+    progress(args, f"run {run.path}: accelerator space of {inputs.space.size:.3g} points, {inputs.network_line}")
+    with going_on(f"{args.program} --resume {run.path}"):
         with contextlib.closing(StageBars(args.quiet)) as bars:
             summary = work(args, inputs, run, bars)
-    except KeyboardInterrupt:
-        print(f"go on with: python -m dna_asic.search --resume {run.path}", file=sys.stderr)
-        raise
-    run.finish()
+        write_origin(run.path, args, args.seed, ("torch", "numpy", "onnx"))
+        run.finish()
     kind = "int8_agreement" if args.network else "int8_test_accuracy"
     print(f"search: run={run.path} {kind}={summary[kind]:.4f} "
           f"latency_cycles={summary['latency_cycles']} energy_j={summary['energy_j']:.4g} "
           f"area_mm2={summary['area_mm2']:.4g} edp_js={summary['edp_js']:.4g} seconds={summary['search_seconds']:.0f}")
+    return {"run": str(run.path)} | summary
 
 
 def reopen(args: argparse.Namespace) -> tuple[RunFolder, argparse.Namespace]:
     """A run without an end, and the arguments it was started with; raises SpecError for a whole one."""
     run = RunFolder.open(args.resume, allow_partial=True)
-    if not (run.path / MARKER).exists():
-        raise SpecError(f"Run '{run.path}' is whole: nothing is left to do; start a new one with `make search`.")
+    require_unfinished(run)
     path = run.require(ARGUMENTS, "make search")
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SpecError(f"File '{path}' is not valid JSON: {error}; start a new run with `make search`.") from error
     return run, argparse.Namespace(**(vars(args) | saved))
+
+
+def require_unfinished(run: RunFolder) -> None:
+    """Raise SpecError for a run that came to its end."""
+    if not (run.path / MARKER).exists():
+        raise SpecError(f"Run '{run.path}' is whole: nothing is left to do; start a new one with `make search`.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -224,11 +245,18 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     while joint.epoch < joint.epochs:
         record = joint.run_epoch(lambda: bars("co-search", next(done), joint.epochs * steps))
         state = {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started}
-        write_atomically(path, lambda part, state=state: torch.save(state, part))
+        write_atomically(path, lambda part, state=state: part.write_bytes(saved_bytes(state)))
         if record.best_edp_js is not None:
             bars.show(loss=f"{record.task_loss:.3f}", edp=f"{record.best_edp_js:.2e}",
                       H=f"{record.alpha_entropy:.2f}/{record.gamma_entropy:.2f}")
     return joint, earlier_s
+
+
+def saved_bytes(state: dict) -> bytes:
+    """A checkpoint's content: written in one piece, so that a full disk is an OSError."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
 
 
 def train_derived(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars: StageBars) -> NetworkModule:
@@ -243,7 +271,7 @@ def train_derived(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars
         return module.eval()
     train_network(module, inputs.splits, args.train_epochs, args.seed,
                   progress=lambda epoch, loss: bars("training", epoch + 1, args.train_epochs))
-    write_atomically(path, lambda part: save_file(module.state_dict(), part))
+    write_atomically(path, lambda part: part.write_bytes(save(module.state_dict())))
     return module
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.cost import Schedule, design_schedule, evaluate_design
 from dna_asic.data import load_dataset
 from dna_asic.errors import SpecError, VerificationError
@@ -20,6 +20,7 @@ from dna_asic.mapping import simulate as functional
 from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_assignment, random_mapping
+from dna_asic.origin import write_origin
 from dna_asic.own_network import INPUTS
 from dna_asic.quantize import load_quant, quantize_input
 from dna_asic.report.files import write_json_atomically
@@ -109,7 +110,10 @@ class Verdict:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m dna_asic.simulate", description=__doc__)
+    p = argparse.ArgumentParser(
+        prog="python -m dna_asic.simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples: python -m dna_asic.simulate --network searched --images 4\n"
+               "          python -m dna_asic.simulate --run runs/digits --simulator icarus --stall-seed 7")
     p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
     p.add_argument("--network", choices=(*NETWORKS, "all"), default="all",
                    help="searched; layer-kinds: one layer of each kind of it, for networks too large to run whole; "
@@ -122,28 +126,34 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0,
                    help="mappings and images of the fixed networks (default: %(default)s)")
     p.add_argument("--no-activity", action="store_true", help="do not record switching activity for `make synth`")
+    add_output_options(p)
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0; 1 for a wrong byte or cycle, naming the layer and the first position; 2 after another error."""
-    return run_command(simulate, parser(), argv)
+    return run_command(simulate, parser(), argv, prog)
 
 
-def simulate(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
+def simulate(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns the verdict of each network."""
     if args.images < 1:
         raise SpecError(f"--images must be at least 1, not {args.images}.")
     run = RunFolder.open(args.run)
+    with going_on(f"{args.command_line} (builds are kept)"), run.working("sim") as folder:
+        return _simulate(args, run, folder)
+
+
+def _simulate(args: argparse.Namespace, run: RunFolder, folder: Path) -> dict:
     design, program, verilog = emit_run(run)
     lint(verilog, TOP)
-    print(f"lint: {verilog} is clean under verilator -Wall with the waivers of {WAIVERS.name}", flush=True)
-    folder = run.stage("sim")
+    progress(args, f"lint: {verilog} is clean under verilator -Wall with the waivers of {WAIVERS.name}")
     (folder / "report.json").unlink(missing_ok=True)
+    verdicts = {}
     for workload in workloads(run, design, program, args):
         name = workload.name
-        print(f"{name}: {len(workload.program.layers)} layers, {len(workload.images)} images, "
-              f"{workload.report.latency_cycles} cycles each by the cost model; {args.simulator}", flush=True)
+        progress(args, f"{name}: {len(workload.program.layers)} layers, {len(workload.images)} images, "
+                       f"{workload.report.latency_cycles} cycles each by the cost model; {args.simulator}")
         waves = args.simulator == "verilator" and not args.no_activity
         runs = run_workload(workload, design.accelerator, verilog, folder / name, args.simulator, args.stall_seed,
                             waves)
@@ -160,7 +170,10 @@ def simulate(args: argparse.Namespace) -> None:
                 "layer_cycles": {row[0]: row[4] for row in verdict.rows}})
             if waves:
                 keep_activity(folder / name / "activity.vcd", folder / "activity.json", round(verdict.cycles_rtl))
+            write_origin(folder, args, args.seed, ("cocotb", "verilator"), ("iverilog",))
+        verdicts[name] = dataclasses.asdict(verdict) | {"mismatches": 0, "rows": verdict.rows}
         print(verdict.line("sim" if name == args.network or name == "searched" else name), flush=True)
+    return {"run": str(run.path), "networks": verdicts}
 
 
 def workloads(run: RunFolder, design: Design, program: Program, args: argparse.Namespace) -> Iterator[Workload]:

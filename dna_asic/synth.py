@@ -6,8 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.errors import SpecError
+from dna_asic.origin import write_origin
 from dna_asic.report.files import write_json_atomically, write_text_atomically
 from dna_asic.report.tables import format_table
 from dna_asic.runs import RunFolder
@@ -52,24 +53,27 @@ class Energy:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m dna_asic.synth", description=__doc__)
+    p = argparse.ArgumentParser(
+        prog="python -m dna_asic.synth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples: python -m dna_asic.synth\n"
+               "          python -m dna_asic.synth --run runs/digits --platform nangate45 --clk-period-ns 2")
     p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
     p.add_argument("--platform", choices=NAMES, help="cell library (default: the kit of the target's node if it is "
                    "there, else the predictive one)")
     p.add_argument("--clk-period-ns", type=float, help="clock (default: the design's)")
     p.add_argument("--pnr", action="store_true", help="place and route with OpenROAD if it is there, and write "
                    "configurations for OpenROAD-flow-scripts")
-    p.add_argument("--quiet", action="store_true", help="no progress lines")
+    add_output_options(p)
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Run the flow; exit status 0, or 2 after one clear error."""
-    return run_command(synth, parser(), argv)
+    return run_command(synth, parser(), argv, prog)
 
 
-def synth(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
+def synth(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns the record."""
     run = RunFolder.open(args.run)
     design = design_from_yaml(run.require("design.yaml", "make search"))
     rtl = run.require("rtl/chip.v", "make rtl")
@@ -79,16 +83,18 @@ def synth(args: argparse.Namespace) -> None:
         raise SpecError(f"--clk-period-ns must be positive, not {clk_period_ns}.")
     technology = load_technology(design.target)
     waves = next((run.path / name for name in WAVES if (run.path / name).is_file()), None)
-    record = run_flow(
-        rtl=rtl, out=run.stage("synth"), clk_period_ns=clk_period_ns, technology=technology, waves=waves,
-        platform=args.platform, place_and_route=args.pnr,
-        progress=(lambda line: None) if args.quiet else (lambda line: print(line, file=sys.stderr, flush=True)))
-    energy = inference_energy(record, report, technology, simulated_cycles(run))
-    text = summary_text(record, energy, report)
-    write_text_atomically(run.path / "synth" / "synth.txt", text + "\n")
-    write_json_atomically(run.path / "synth" / "synth.json", synth_record(record, energy))
+    with going_on(f"{args.command_line} (finished steps are not run again)"), run.working("synth") as folder:
+        record = run_flow(
+            rtl=rtl, out=folder, clk_period_ns=clk_period_ns, technology=technology, waves=waves,
+            platform=args.platform, place_and_route=args.pnr, progress=lambda line: progress(args, line))
+        energy = inference_energy(record, report, technology, simulated_cycles(run))
+        text, plain = summary_text(record, energy, report), synth_record(record, energy)
+        write_text_atomically(folder / "synth.txt", text + "\n")
+        write_json_atomically(folder / "synth.json", plain)
+        write_origin(folder, args, design.seed, ("pyosys",), ("sta", "openroad"))
     print(text)
     print(last_line(record, energy))
+    return {"run": str(run.path)} | plain
 
 
 def load_report(path: Path) -> CostReport:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from dna_asic import spec
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, run_command
 from dna_asic.mapping.compile import compile_program
+from dna_asic.origin import write_origin
 from dna_asic.quantize import load_quant
 from dna_asic.report.files import write_atomically, write_json_atomically, write_text_atomically
 from dna_asic.runs import RunFolder
@@ -89,32 +90,39 @@ def emit_run(run: RunFolder) -> tuple[Design, Program, Path]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m rtl_gen.emit", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m rtl_gen.emit", description=__doc__,
+                                epilog="example: python -m rtl_gen.emit --design design.yaml -o build/chip.v")
     p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
     p.add_argument("--design", type=Path, help="a design file instead of a run")
     p.add_argument("-o", "--output", type=Path, help="Verilog file of --design (default: chip.v beside it)")
+    add_output_options(p)
     return p
 
 
-def emit(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
+def emit(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns what was written."""
     if args.design:
         output = args.output or args.design.with_name("chip.v")
         emit_verilog(design_from_yaml(args.design).accelerator, output)
         print(f"rtl: verilog={output} lines={_lines(output)}")
-        return
-    _, program, verilog = emit_run(RunFolder.open(args.run))
+        return {"verilog": str(output), "lines": _lines(output)}
+    run = RunFolder.open(args.run)
+    with run.working("rtl") as folder:
+        design, program, verilog = emit_run(run)
+        write_origin(folder, args, design.seed, ("amaranth",))
     print(f"rtl: verilog={verilog} lines={_lines(verilog)} instructions={len(program.layers)} "
           f"program_bytes={len(program.image)}")
+    return {"verilog": str(verilog), "lines": _lines(verilog), "instructions": len(program.layers),
+            "program_bytes": len(program.image)}
 
 
 def _lines(path):
     return path.read_text(encoding="utf-8").count("\n")
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0, or 2 after one clear error."""
-    return run_command(emit, parser(), argv)
+    return run_command(emit, parser(), argv, prog)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
+from dna_asic.errors import ToolError
+
 _DIRECTION = {wiring.In: PortDirection.Input, wiring.Out: PortDirection.Output}
 
 
@@ -33,11 +35,18 @@ class ModuleSet:
 
 
 def convert(component, name: str, platform=None, contents=None) -> str:
-    """Verilog of `component` as module `name`; `contents` stands for what its `elaborate` would give."""
+    """Verilog of `component` as module `name`; `contents` stands for what its `elaborate` would give.
+
+    Raises ToolError where Yosys fails.
+    """
     ports = {"__".join(map(str, path)): (Value.cast(value), _DIRECTION[member.flow])
              for path, member, value in component.signature.flatten(component)}
-    return verilog.convert(contents or component, name=name, platform=platform, ports=ports, emit_src=False,
-                           strip_internal_attrs=True)
+    try:
+        return verilog.convert(contents or component, name=name, platform=platform, ports=ports, emit_src=False,
+                               strip_internal_attrs=True)
+    except verilog.YosysError as error:
+        raise ToolError(f"Yosys of Amaranth failed at module '{name}': {str(error).splitlines()[-1]}; its scratch "
+                        f"files need room in the folder for temporary files.") from error
 
 
 class Unit(wiring.Component):

@@ -160,14 +160,33 @@ def test_search_wrong_resume_without_arguments(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_search_ends_at_a_signal_and_goes_on(whole, arguments, tmp_path):
-    """The real process, interrupted as Ctrl-C does once its first checkpoint is there."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_search_ends_at_a_signal_and_goes_on(whole, arguments, tmp_path, number):
+    """The real process, interrupted as Ctrl-C does once its first checkpoint is there, or ended, or killed."""
     process = subprocess.Popen([sys.executable, "-m", "dna_asic.search", *arguments], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (tmp_path / "run" / command.CHECKPOINT).exists():
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    assert "Traceback" not in error
+    if number != signal.SIGKILL:
+        assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+        assert error.splitlines()[-2:] == [
+            "interrupted: finished steps are kept.",
+            f"Go on with: python -m dna_asic.search --resume {tmp_path / 'run'}"]
+    assert command.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 0
+    assert (tmp_path / "run/design.yaml").read_bytes() == (whole / "design.yaml").read_bytes()
+
+
+@pytest.mark.slow
+def test_search_on_a_full_disk_goes_on_when_there_is_room(whole, arguments, tmp_path, capsys, full_disk):
+    """No file can grow beyond what the arguments take: the first checkpoint fails, and nothing is left of it."""
+    with full_disk(4096):
+        assert command.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"error: '.*checkpoint.pt': File too large; finished steps are kept.*free some space", error)
+    assert error.splitlines()[-1] == f"Go on with: python -m dna_asic.search --resume {tmp_path / 'run'}"
+    assert not list((tmp_path / "run").glob(".checkpoint*"))
     assert command.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 0
     assert (tmp_path / "run/design.yaml").read_bytes() == (whole / "design.yaml").read_bytes()

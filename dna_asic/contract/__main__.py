@@ -4,14 +4,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.contract import hand, sweep
 from dna_asic.contract.sweep import FULL_DESIGNS, FULL_POINTS
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m dna_asic.contract", description=__doc__)
+    p = argparse.ArgumentParser(
+        prog="python -m dna_asic.contract", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples: python -m dna_asic.contract --points 60 --designs 6\n"
+               "          python -m dna_asic.contract --design runs/latest/design.yaml --layer k=8,c=8,p=4,q=4 --trace")
     p.add_argument("--points", type=int, default=FULL_POINTS, help="layers to run (default: %(default)s)")
     p.add_argument("--designs", type=int, default=FULL_DESIGNS, help="chips to build (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
@@ -30,17 +33,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--trace", action="store_true", help="write the steps of model and Verilog, name the first that "
                                                           "differs")
     one.add_argument("--verilog", type=Path, help="of the design, perhaps edited (default: made afresh)")
+    add_output_options(p)
     return p
 
 
-def contract(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
-    (hand.run if args.design else sweep.run)(args)
+def contract(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns the verdict, or the totals."""
+    with going_on(f"{args.command_line}" + ("" if args.design else " (judged chips are kept)")):
+        return (hand.run if args.design else sweep.run)(args)
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0; 1 where chip, model and reference differ, naming the first point; 2 after another error."""
-    return run_command(contract, parser(), argv)
+    return run_command(contract, parser(), argv, prog)
 
 
 if __name__ == "__main__":

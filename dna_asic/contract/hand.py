@@ -19,7 +19,7 @@ from dna_asic.mapping.optimise import map_layer
 from dna_asic.report.files import write_text_atomically
 from dna_asic.runs import RunFolder
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
-from dna_asic.spec.design import Design
+from dna_asic.spec.design import Design, accelerator_from_yaml
 from dna_asic.spec.layer import Activation, LayerOp, LayerShape, LayerSpec, NetworkSpec, PoolOp, PoolSpec
 from dna_asic.spec.record import from_plain, load_yaml, to_plain
 from dna_asic.spec.trace import first_difference
@@ -101,14 +101,6 @@ class HandLayer:
         return NetworkSpec(name="point", input_shape=(self.g * self.c, shape.h, shape.w), layers=(*added, point))
 
 
-def read_accelerator(path: Path) -> AcceleratorConfig:
-    """Of a design file, or of a file that holds an accelerator alone."""
-    data = load_yaml(path)
-    if isinstance(data, dict) and "accelerator" in data:
-        return from_plain(Design, data, f"design '{path}'").accelerator
-    return from_plain(AcceleratorConfig, data, f"accelerator '{path}'")
-
-
 def point_design(accelerator: AcceleratorConfig, layer: HandLayer, chunk: int, mapping: Mapping, seed: int) -> Design:
     """The layer alone on a chunk, in the network of `HandLayer.network`."""
     network = layer.network()
@@ -125,11 +117,11 @@ def _mapping(args, shape: LayerShape, alone: AcceleratorConfig) -> Mapping:
     return map_layer(shape, alone, load_technology(TECHNOLOGY))
 
 
-def run(args: argparse.Namespace) -> None:
-    """Judge one point; raises VerificationError where chip, model and reference differ."""
+def run(args: argparse.Namespace) -> dict:
+    """Judge one point; returns the verdict. Raises VerificationError where chip, model and reference differ."""
     if not args.layer:
         raise SpecError("--design needs --layer 'k=...,c=...,p=...,q=...' too.")
-    accelerator, layer = read_accelerator(args.design), HandLayer.parse(args.layer)
+    accelerator, layer = accelerator_from_yaml(args.design), HandLayer.parse(args.layer)
     if not 0 <= args.chunk < len(accelerator.chunks):
         raise SpecError(f"--chunk must be in 0..{len(accelerator.chunks) - 1}, not {args.chunk}.")
     shape = dict(hardware_shapes(layer.network(), accelerator.port_bytes))["point"]
@@ -147,6 +139,7 @@ def run(args: argparse.Namespace) -> None:
           f"counts_equal={int(not verdict.counts)}", flush=True)
     if not verdict.holds:
         raise VerificationError(f"The point does not hold: {verdict.text()}.")
+    return to_plain(verdict)
 
 
 def compare_steps(design: Design, chunk: int, folder: Path) -> str:

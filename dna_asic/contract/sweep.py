@@ -25,6 +25,7 @@ from dna_asic.contract.plan import Plan, Planner
 from dna_asic.errors import SpecError, ToolError, VerificationError
 from dna_asic.gads import GadsSpace
 from dna_asic.report.files import write_json_atomically
+from dna_asic.runs import only_one
 from dna_asic.spec.record import from_plain, to_plain
 
 FULL_POINTS, FULL_DESIGNS = 600, 30  # so many cover the whole space
@@ -59,8 +60,8 @@ def sources_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def run(args: argparse.Namespace) -> None:
-    """Judge `--points` on `--designs`; raises VerificationError naming the first point that differs."""
+def run(args: argparse.Namespace) -> dict:
+    """Judge `--points` on `--designs`; the totals. Raises VerificationError naming the first point that differs."""
     for name in ("points", "designs", "jobs"):
         if getattr(args, name) < 1:
             raise SpecError(f"--{name} must be at least 1, not {getattr(args, name)}.")
@@ -73,11 +74,13 @@ def run(args: argparse.Namespace) -> None:
     print(f"contract: seed {args.seed}, {args.points} points on {args.designs} chips of space '{space.name}'; "
           f"records in {record.folder}", flush=True)
     planner, started = Planner(space, args.seed), time.monotonic()
-    verdicts = [v for _, found in sorted(_judged(planner, args, record)) for v in found]
+    with only_one(record.folder, "contract"):
+        verdicts = [v for _, found in sorted(_judged(planner, args, record)) for v in found]
     print(f"coverage: {planner.coverage.line()} seconds={time.monotonic() - started:.0f}")
-    write_json_atomically(record.folder / "summary.json", totals(verdicts) | {
-        "seed": args.seed, "designs": args.designs, "missing": planner.coverage.missing})
+    summary = totals(verdicts) | {"seed": args.seed, "designs": args.designs, "missing": planner.coverage.missing}
+    write_json_atomically(record.folder / "summary.json", summary)
     _report(planner, args, verdicts, record)
+    return {"records": str(record.folder)} | summary
 
 
 def _judged(planner: Planner, args, record: Record) -> Iterator[tuple[str, list[Verdict]]]:
@@ -85,7 +88,7 @@ def _judged(planner: Planner, args, record: Record) -> Iterator[tuple[str, list[
     plans, pending = planner.plans(args.designs, args.points), {}
     pool = ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("spawn"))
     try:
-        with tqdm(total=args.designs, desc="chips", unit="chip", file=sys.stderr) as bar:
+        with tqdm(total=args.designs, desc="chips", unit="chip", disable=args.quiet, file=sys.stderr) as bar:
             for plan in plans:
                 if (kept := record.verdicts(plan.name)) is not None:
                     yield plan.name, kept

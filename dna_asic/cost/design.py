@@ -73,6 +73,16 @@ def energy_by_level_pj(counts: Counts, table: Table[str, float]) -> dict[str, fl
     return energy
 
 
+def energy_by_operand_pj(counts: Counts, table: Table[str, float]) -> dict[str, dict[str, float]]:
+    """The same, by level and in it by the operand that the event is of; "" for those of none (a MAC)."""
+    energy = {}
+    for event, number in zip(EVENTS, event_counts(counts), strict=True):
+        kind, _, operand = event.partition(".")
+        level = energy.setdefault(LEVEL_OF[kind], {})
+        level[operand] = level.get(operand, 0.0) + number * table[event]
+    return energy
+
+
 def _layer_cost(name, shape, accelerator, mapping, table, idle):
     rows = schedule_of(LayerBatch.from_shapes([shape]), ChipBatch.from_configs([accelerator]),
                        MappingBatch.from_mappings([mapping]))

@@ -108,13 +108,18 @@ def area_um2(accelerator: AcceleratorConfig, technology: Technology) -> dict[str
     return total
 
 
+def buffer_area_um2(accelerator: AcceleratorConfig, operand: Operand, technology: Technology) -> float:
+    """Area of an operand's global buffer in the only chunk."""
+    macros, words, bits = buffer_macros(accelerator, operand)
+    return macros * technology.sram_area_um2(words, bits)
+
+
 def _chunk_area_um2(accelerator, technology):
     chunk, port = accelerator.chunk, accelerator.port_bytes
-    macros = [buffer_macros(accelerator, x) for x in Operand]
     return {
         "pe_array": _pe_array_um2(chunk, technology),
         "rf": _rf_bits(chunk) * _register(technology, MUX_GATES_PER_BIT),
-        "gb": sum(n * technology.sram_area_um2(words, bits) for n, words, bits in macros),
+        "gb": sum(buffer_area_um2(accelerator, x, technology) for x in Operand),
         "noc": (2 * (8 * chunk.n_w + 8 * chunk.n_i + 32 * chunk.n_o)) * _register(technology, MUX_GATES_PER_BIT)
         + _fields(("wf_", "if_", "od_")) * _register(technology, NEST_GATES_PER_BIT),
         "sequencer": 8 * INSTRUCTION_BYTES * _register(technology, 1)

@@ -60,8 +60,12 @@ def _pack(arrays: dict[str, np.ndarray]) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def load_quant(folder: Path) -> QuantSpec:

@@ -18,15 +18,21 @@ def write_json_atomically(path: Path, record) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a scratch file with the suffix of `path`, then put it in the place of `path`."""
+    """Let `write` fill a scratch file with the suffix of `path`, then put it in the place of `path`.
+
+    Raises OSError naming `path`, whatever the scratch file was called.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    scratch = Path(name)
     try:
-        write(scratch)
-        scratch.chmod(0o644)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        scratch = Path(name)
+        try:
+            write(scratch)
+            scratch.chmod(0o644)
+            os.replace(scratch, path)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error

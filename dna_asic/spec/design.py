@@ -45,6 +45,14 @@ def design_to_yaml(design: Design) -> str:
     return yaml.safe_dump(to_plain(design), sort_keys=False, width=120, default_flow_style=None)
 
 
+def accelerator_from_yaml(path: Path) -> AcceleratorConfig:
+    """Of a design file, or of a file that holds an accelerator alone; raises SpecError."""
+    data = load_yaml(path)
+    if isinstance(data, dict) and "accelerator" in data:
+        return from_plain(Design, data, f"design '{path}'").accelerator
+    return from_plain(AcceleratorConfig, data, f"accelerator '{path}'")
+
+
 def design_from_yaml(path: Path) -> Design:
     """Strict inverse of `design_to_yaml`; raises SpecError."""
     return from_plain(Design, load_yaml(path), f"design '{path}'")

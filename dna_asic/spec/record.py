@@ -11,9 +11,49 @@ import yaml
 
 from dna_asic.errors import SpecError
 
+MOST_BYTES = 1 << 25  # of a file
+MOST_NODES = 1 << 20  # of a file, aliases written out
+SHOWN = 200  # characters of a wrong value
+
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe loader that refuses a key given twice."""
+    """Safe loader that refuses a key given twice, a value that its tag does not read, and aliases of aliases that would
+    grow beyond any memory.
+    """
+
+    def get_single_node(self):
+        node = super().get_single_node()
+        if node is not None and _size(node, {}) > MOST_NODES:
+            raise yaml.composer.ComposerError(None, None, f"with its aliases written out it has more than {MOST_NODES} "
+                                              f"values", node.start_mark)
+        return node
+
+    def construct_object(self, node, deep=False):
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
+            what = (f"'{_said(node.value)}' is no {node.tag.rpartition(':')[2]}" if isinstance(node, yaml.ScalarNode)
+                    else "a key must be plain text")
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+
+
+def _size(node, sizes: dict) -> int:
+    """Nodes below and with it, each as often as it is named."""
+    if node in sizes:
+        if sizes[node] is None:
+            raise yaml.composer.ComposerError(None, None, "an alias stands within what it names", node.start_mark)
+        return sizes[node]
+    sizes[node] = None
+    below = [] if isinstance(node, yaml.ScalarNode) else node.value
+    flat = (n for item in below for n in (item if isinstance(item, tuple) else (item,)))
+    sizes[node] = 1 + sum(_size(n, sizes) for n in flat)
+    return sizes[node]
+
+
+def _said(value) -> str:
+    """A wrong value as messages show it."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _unique_mapping(loader, node):
@@ -30,13 +70,19 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 
 def load_yaml(path: Path):
-    """Read one YAML file by the safe loader; duplicate keys and syntax errors raise SpecError."""
+    """Read one YAML file by the safe loader; duplicate keys, syntax errors and too large a file raise SpecError."""
     try:
-        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506
+        with Path(path).open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise SpecError(f"it has more than the {MOST_BYTES >> 20} MiB that are read; make it smaller.")
+        return yaml.load(data.decode(), Loader=_UniqueKeyLoader)  # noqa: S506
     except OSError as error:
         raise SpecError(f"File '{path}' cannot be read: {error.strerror}; check the path.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"File '{path}' is not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise SpecError(f"File '{path}' is not valid YAML: its values are nested too deeply.") from error
     except SpecError as error:
         raise SpecError(f"File '{path}': {error}") from error
 
@@ -72,30 +118,30 @@ def _convert(kind, data, where):
         return _convert_record(kind, data, where)
     if origin is tuple:
         if not isinstance(data, (list, tuple)):
-            raise SpecError(f"{where} must be a list, not {data!r}.")
+            raise SpecError(f"{where} must be a list, not {_shown(data)}.")
         element = lambda i: args[0] if args[-1] is Ellipsis else args[i]  # noqa: E731
         if args[-1] is not Ellipsis and len(data) != len(args):
             raise SpecError(f"{where} must have {len(args)} entries, not {len(data)}.")
         return tuple(_convert(element(i), v, f"{where}[{i}]") for i, v in enumerate(data))
     if origin is dict:
         if not isinstance(data, dict):
-            raise SpecError(f"{where} must be a mapping, not {data!r}.")
+            raise SpecError(f"{where} must be a mapping, not {_shown(data)}.")
         return {_convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in data.items()}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         table = kind.__members__ if issubclass(kind, enum.IntEnum) else {m.value: m for m in kind}
         if not isinstance(data, str) or data not in table:
-            raise SpecError(f"{where} must be one of {', '.join(table)}, not {data!r}{_hint(data, table)}")
+            raise SpecError(f"{where} must be one of {', '.join(table)}, not {_shown(data)}{_hint(data, table)}")
         return table[data]
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
-        raise SpecError(f"{where} must be {kind.__name__}, not {data!r}.")
+        raise SpecError(f"{where} must be {kind.__name__}, not {_shown(data)}.")
     return data
 
 
 def _convert_record(cls, data, where):
     if not isinstance(data, dict):
-        raise SpecError(f"{where} must be a mapping with the keys of {cls.__name__}, not {data!r}.")
+        raise SpecError(f"{where} must be a mapping with the keys of {cls.__name__}, not {_shown(data)}.")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     faults, values = [], {}
@@ -113,6 +159,10 @@ def _convert_record(cls, data, where):
     if faults:
         raise SpecError("\n".join(faults))
     return cls(**values)
+
+
+def _shown(data) -> str:
+    return _said(repr(data))
 
 
 def _hint(key, names):

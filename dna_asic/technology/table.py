@@ -129,7 +129,7 @@ class Technology:
 def _faults(entry: Value, unit: str, node_nm: int) -> Iterator[str]:
     """What is wrong with one coefficient."""
     if entry.unit != unit:
-        yield f"must be in {unit}, not {entry.unit}."
+        yield f"must be in {unit}, not {entry.unit} (its unit)."
     if not re.sub("|".join(map(re.escape, MARKS)), "", entry.source).strip():
         yield "has no source; say where it was read."
     elif not any(mark in entry.source for mark in MARKS):
