@@ -16,7 +16,7 @@ RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
 APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
-.PHONY: help setup tools search rtl sim synth compare contract presets das test test-all lint clean
+.PHONY: help setup tools search rtl sim synth compare contract presets das rivals test test-all lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make contract  cost model against Verilog on random chips, layers and mappings"
 	@echo "make presets   named chips on layers of ResNet-18 and MobileNetV2: utilisation and area"
 	@echo "make das       the accelerator search against the optimum of an enumerated space"
+	@echo "make rivals    that search beside random, evolution, REINFORCE and Bayesian search"
 	@echo "make test      lint, import rules and quick tests; make test-all: slow ones too"
 
 setup: $(STAMP) tools
@@ -69,6 +70,9 @@ presets: setup
 
 das: setup
 	$(RUN_TOOL) -m dna_asic.das --target $(TARGET) $(ARGS)
+
+rivals: setup
+	$(RUN_TOOL) -m dna_asic.rivals --target $(TARGET) $(ARGS)
 
 compare: setup
 	$(RUN_TOOL) -m dna_asic.compare --run $(RUN) $(ARGS)
