@@ -16,7 +16,7 @@ RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
 APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
-.PHONY: help setup tools search rtl sim synth compare contract presets test test-all lint clean
+.PHONY: help setup tools search rtl sim synth compare contract presets das rivals test test-all lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,8 @@ help:
 	@echo "make compare   the design beside NASAIC's"
 	@echo "make contract  cost model against Verilog on random chips, layers and mappings"
 	@echo "make presets   named chips on layers of ResNet-18 and MobileNetV2: utilisation and area"
+	@echo "make das       the accelerator search against the optimum of an enumerated space"
+	@echo "make rivals    that search beside random, evolution, REINFORCE and Bayesian search"
 	@echo "make test      lint, import rules and quick tests; make test-all: slow ones too"
 
 setup: $(STAMP) tools
@@ -65,6 +67,12 @@ contract: setup
 
 presets: setup
 	$(RUN_TOOL) -m dna_asic.presets --target $(TARGET) --seed $(SEED) $(ARGS)
+
+das: setup
+	$(RUN_TOOL) -m dna_asic.das --target $(TARGET) $(ARGS)
+
+rivals: setup
+	$(RUN_TOOL) -m dna_asic.rivals --target $(TARGET) $(ARGS)
 
 compare: setup
 	$(RUN_TOOL) -m dna_asic.compare --run $(RUN) $(ARGS)

@@ -1,22 +1,24 @@
 """DAS: the differentiable search of the accelerator; the joint loop calls it step by step.
 
 gamma is one categorical per entry of the space, moved by the gradient through hard Gumbel-Softmax samples
-(`cosearch.gumbel`). A sample's cost is the logarithm of the network's EDP on it, by the exact mapper and cost model;
-a sample that is no chip, or cannot run a layer, costs twice the EDP of the worst that can.
+(`cosearch.gumbel`), with what earlier samples tell as a control variate and as a screen (`cosearch.guide`). A
+sample's cost is the logarithm of the network's EDP on it, by the exact mapper and cost model; a sample that is no chip,
+too large, or cannot run a layer costs more than the worst that can (`DesignPricer.log_costs`).
 """
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from dna_asic.cosearch.assignment import assign, assigned
+from dna_asic.cosearch.designs import DesignPricer, chosen_costs, edp_js, place_layers
+from dna_asic.cosearch.guide import Guide
 from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings, Sample
 from dna_asic.cosearch.pricing import LayerPricer
-from dna_asic.cost import design_schedule, evaluate_design, idle_pj
+from dna_asic.cost import evaluate_design, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
 from dna_asic.mapping.layout import hardware_shapes
@@ -24,24 +26,33 @@ from dna_asic.mapping.optimise import Mapper
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.latency import RUN_CYCLES
 from dna_asic.spec.layer import LayerShape, NetworkSpec
-from dna_asic.spec.pipeline import Pipeline, pipeline
+from dna_asic.spec.record import from_plain, to_plain
 from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology
 
-POLISH_PASSES = 3
+__all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", "edp_js", "place_layers", "polish",
+           "require_chip", "search_accelerator", "search_within"]
+
+POLISH_PASSES = 3  # times all options, at most
+POLISH_BATCH = 8  # moves priced together
+POLISH_SHARE = 0.3  # of a given number of evaluations
+IDLE_STEPS, BARREN_STEPS = 3, 300  # without a new chip: gamma has settled; there seems to be none that runs the network
+RECALLED = 8  # samples of another network that are priced for the one in hand
 FINALISTS = 4
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DasStats:
-    """One step. entropy: mean of gamma's categoricals, in nats. mean_cost: mean EDP in J s of the samples that run the
-    network (NaN without one). best_cost: EDP of the best chip so far, on this step's network.
+    """One step. entropy: mean of gamma's categoricals, in nats. mean_cost: geometric mean of the EDP in J s of gamma's
+    own samples that run the network (NaN without one). best_cost: EDP of the best chip so far, on this step's network.
+    evaluations: chips mapped so far.
     """
 
     entropy: float
     mean_cost: float
     best_cost: float
+    evaluations: int
 
 
 class FoundAccelerator(NamedTuple):
@@ -60,11 +71,19 @@ class AcceleratorSearch:
     Chips run at the technology's clock unless the space fixes one.
     """
 
-    def __init__(self, space: GadsSpace, technology: Technology, seed: int, settings: GumbelSettings | None = None):
+    def __init__(self, space: GadsSpace, technology: Technology, seed: int, settings: GumbelSettings | None = None,
+                 designs: DesignPricer | None = None):
         self.space, self.technology = space.at_clock(technology.clk_period_ns), technology
         self.gumbel = GumbelSearch(self.space.choices, seed, settings or GumbelSettings())
-        self.pricer = LayerPricer(technology, seed, orders=space.orders)
+        self.designs = designs or DesignPricer(LayerPricer(technology, seed, orders=space.orders))
+        self.guide = Guide(self.gumbel)
         self._best: Sample | None = None
+        self._network: NetworkSpec | None = None
+
+    @property
+    def pricer(self) -> LayerPricer:
+        """Prices of layers on single chunks."""
+        return self.designs.layers
 
     @property
     def best(self) -> Sample:
@@ -73,6 +92,11 @@ class AcceleratorSearch:
             raise InfeasibleDesign(f"Space '{self.space.name}': no sampled chip could run the network; enlarge its "
                                    f"buffers or unpin entries.")
         return self._best
+
+    @property
+    def started(self) -> bool:
+        """Whether some sample ran its network."""
+        return self._best is not None
 
     @property
     def chip(self) -> AcceleratorConfig:
@@ -86,46 +110,64 @@ class AcceleratorSearch:
 
     def step(self, network: NetworkSpec) -> DasStats:
         """Draw and price samples, move gamma. Raises InfeasibleDesign when not one chip so far runs the network."""
-        samples, gates = self.gumbel.draw()
-        known = [s for s in (self.gumbel.likeliest(), self._best) if s]
-        edp = self.edp_js(samples + known, network)
-        sampled = edp[:len(samples)]
-        self.gumbel.update(gates, _log_costs(sampled))
+        self._turn_to(network)
+        samples, gates = self.gumbel.draw(self.gumbel.settings.samples - self.guide.screened)
+        drawn = len(samples)
+        samples += self.guide.propose()
+        samples += [s for s in (self.gumbel.likeliest(), self._best) if s]
+        edp = self.edp_js(samples, network)
+        index, costs = self.gumbel.index(samples), self._log_costs(samples)
+        self.guide.update(gates, index[:drawn], costs[:drawn])
+        self.guide.learn(index, costs)
         best = int(edp.argmin())
-        self._best = (samples + known)[best] if edp[best].isfinite() else None
-        return DasStats(entropy=self.gumbel.entropy(), mean_cost=float(sampled[sampled.isfinite()].mean()),
-                        best_cost=float(edp[best]))
+        self._best = samples[best] if edp[best].isfinite() else None
+        own = edp[:drawn]
+        return DasStats(entropy=self.gumbel.entropy(), mean_cost=float(own[own.isfinite()].log().mean().exp()),
+                        best_cost=float(edp[best]), evaluations=self.designs.evaluations)
+
+    def _turn_to(self, network):
+        """What is remembered of another network is brought to the level of this one by its best samples."""
+        if network != self._network and (samples := self.guide.best(RECALLED)):
+            edp = self.edp_js(samples, network)
+            if edp.isfinite().any():
+                self.guide.rebase(self.gumbel.index(samples), self._log_costs(samples))
+        self._network = network
 
     def edp_js(self, samples: Sequence[Sample], network: NetworkSpec) -> Tensor:
         """float64 [samples]: EDP of the network on each, infinite for what is no chip or cannot run a layer.
 
         Each chip gets the network as laid out for its own port, and each layer the chunk that suits it.
         """
-        chips, shapes = [self._build(s) for s in samples], {}
-        for chip in filter(None, chips):
-            if chip.port_bytes not in shapes:
-                shapes[chip.port_bytes] = [shape for _, shape in hardware_shapes(network, chip.port_bytes)]
-        self.pricer.price([(alone, shape) for chip in filter(None, chips) for alone in chip.alone
-                           for shape in shapes[chip.port_bytes]])  # all in one batch
-        return torch.tensor([self._edp_js(chip, network, shapes[chip.port_bytes]) if chip else math.inf
-                             for chip in chips], dtype=torch.float64)
+        return self.designs.edp_js([self._build(s) for s in samples], network)
 
-    def _edp_js(self, chip, network, shapes):
-        costs = self.pricer.on_chunks(chip, shapes)
-        placed = place_layers(network, costs)
-        chosen = chosen_costs(costs, placed)
-        energy_pj, cycles = chosen.sum(dim=0).tolist()
-        if len(chip.chunks) > 1 and math.isfinite(cycles):
-            times = design_schedule(placed.programs, dict(zip(placed.layers, map(int, chosen[:, 1]))), chip)
-            energy_pj += idle_pj(chip, self.technology) * (times.cycles - cycles)
-            cycles = times.cycles
-        return edp_js(chip, energy_pj, cycles)
+    def _log_costs(self, samples):
+        return self.designs.log_costs([self._build(s) for s in samples])
+
+    def move(self, samples: Sequence[Sample], network: NetworkSpec) -> bool:
+        """Price samples and learn from them; whether one of them is now `best`."""
+        edp = self.edp_js([*samples, self.best], network)
+        self.guide.learn(self.gumbel.index(samples), self._log_costs(samples))
+        best = int(edp[:-1].argmin())
+        if edp[best] < edp[-1]:
+            self._best = samples[best]
+        return bool(edp[best] < edp[-1])
 
     def _build(self, sample):
         try:
             return self.space.build(sample)
         except InfeasibleDesign:
             return None
+
+    def moves(self, network: NetworkSpec) -> list[Sample]:
+        """What differs from `best` in one choice, makes another chip and was not priced: the most promising first."""
+        around = {}
+        for choice in self.space.choices:
+            for option in choice.options:
+                sample = self.best | {choice.label: option}
+                chip = self._build(sample)
+                if chip is not None and not self.designs.known(chip, network):
+                    around.setdefault(chip, sample)
+        return self.guide.ranked(list(around.values()))
 
     def layer_costs(self, shapes: Sequence[LayerShape]) -> Tensor:
         """float64 [n, chunks, 2]: energy in pJ and cycles of each layer on each chunk of `chip`; infinite where it
@@ -154,40 +196,18 @@ class AcceleratorSearch:
 
     def state_dict(self) -> dict:
         """For `load_state_dict` to go on as if never stopped: tensors, numbers and strings only."""
-        return {"gumbel": self.gumbel.state_dict(), "pricer": self.pricer.state_dict(), "best": self._best}
+        return {"gumbel": self.gumbel.state_dict(), "pricer": self.pricer.state_dict(), "best": self._best,
+                "guide": self.guide.state_dict(), "designs": self.designs.state_dict(),
+                "network": None if self._network is None else json.dumps(to_plain(self._network))}
 
     def load_state_dict(self, state: dict) -> None:
         """Take up a `state_dict`; raises SpecError when it is of another space."""
         self.gumbel.load_state_dict(state["gumbel"])
         self.pricer.load_state_dict(state["pricer"])
+        self.guide.load_state_dict(state["guide"])
+        self.designs.load_state_dict(state["designs"])
         self._best = state["best"]
-
-
-def place_layers(network: NetworkSpec, costs: Tensor) -> Pipeline:
-    """Each layer on the chunk that `assign` gives it; all on the best chunk where the tensors of that assignment would
-    have to be kept for too many images.
-    """
-    names, chunks = [layer.name for layer in network.layers], costs.shape[1]
-    try:
-        return pipeline(network, dict(zip(names, assign(costs).tolist(), strict=True)), chunks)
-    except InfeasibleDesign:
-        return pipeline(network, dict.fromkeys(names, int(costs.sum(dim=0).prod(dim=1).argmin())), chunks)
-
-
-def chosen_costs(costs: Tensor, placed: Pipeline) -> Tensor:
-    """float64 [layers, 2]: of `costs` [layers, chunks, 2] those of each layer's chunk."""
-    return assigned(costs, torch.tensor([place.chunk for place in placed.layers.values()]))
-
-
-def edp_js(chip: AcceleratorConfig, energy_pj: float, cycles: float) -> float:
-    """EDP of layers of that energy and cycles in all, with what a run adds to their cycles."""
-    return energy_pj * 1e-12 * (cycles + RUN_CYCLES) * chip.clk_period_ns * 1e-9
-
-
-def _log_costs(edp: Tensor) -> Tensor:
-    """ln EDP, and twice the worst where that is infinite; all 0 where nothing is finite."""
-    legal = edp[edp.isfinite()]
-    return torch.where(edp.isfinite(), edp, 2 * legal.max()).log() if len(legal) else torch.zeros_like(edp)
+        self._network = state["network"] and from_plain(NetworkSpec, json.loads(state["network"]), "searched network")
 
 
 def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, steps: int,
@@ -205,7 +225,9 @@ def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Techn
     for i in range(steps):
         search.step(network)
         progress("accelerator", i + 1, steps)
-    chips, mapped = polish(search, network, progress), []
+    if search.gumbel.settings.polish:
+        polish(search, network, progress)
+    chips, mapped = search.designs.best(FINALISTS), []
     for i, chip in enumerate(chips):
         mapped.append(search.map_whole(chip, network, seed))
         progress("mapping", i + 1, len(chips))
@@ -224,17 +246,36 @@ def require_chip(network: NetworkSpec, space: GadsSpace, technology: Technology,
 
 
 def polish(search: AcceleratorSearch, network: NetworkSpec, progress: Progress = lambda *_: None,
-           keep: int = FINALISTS) -> list[AcceleratorConfig]:
-    """Coordinate descent over the choices from the best sample; the `keep` best chips that it met, best first."""
-    best, seen, choices = search.best, {}, search.space.choices
-    for n in range(POLISH_PASSES):
-        before = best
-        for i, choice in enumerate(choices):
-            around = [best | {choice.label: option} for option in choice.options]
-            edp = search.edp_js(around, network)
-            best = around[int(edp.argmin())]
-            seen |= {search.space.build(s): e for s, e in zip(around, edp.tolist(), strict=True) if math.isfinite(e)}
-            progress("polish", n * len(choices) + i + 1, POLISH_PASSES * len(choices))
-        if best == before:
-            break
-    return sorted(seen, key=seen.get)[:keep]
+           limit: float = math.inf) -> None:
+    """Move from the best sample to a better one that differs in one choice, while there is one, the most promising
+    tried first. limit: of `designs.evaluations`.
+    """
+    done, most = 0, POLISH_PASSES * sum(len(c.options) for c in search.space.choices)
+    moves = search.moves(network)
+    while moves and done < most and search.designs.evaluations < limit:
+        batch = moves[:int(min(POLISH_BATCH, most - done, limit - search.designs.evaluations))]
+        better = search.move(batch, network)
+        moves = search.moves(network) if better else moves[len(batch):]
+        done += len(batch)
+        progress("polish", done, most)
+    progress("polish", most, most)
+
+
+def search_within(search: AcceleratorSearch, network: NetworkSpec, evaluations: int,
+                  record: Callable[[DasStats], None] = lambda stats: None) -> float:
+    """Steps and then polish in no more than so many chips mapped, from now on; the EDP in J s of `search.best`.
+
+    Steps end early when gamma has settled. record: gets every step's figures. Raises InfeasibleDesign where no chip was
+    found that runs the network.
+    """
+    start, idle, share = search.designs.evaluations, 0, POLISH_SHARE if search.gumbel.settings.polish else 0.0
+    per_step = search.gumbel.settings.samples + 2  # the likeliest and the best are priced too
+    most = (1 - share) * evaluations if search.started else max((1 - share) * evaluations, min(per_step, evaluations))
+    while search.designs.evaluations - start + per_step <= most and idle < (
+            IDLE_STEPS if search.started else BARREN_STEPS):
+        before = search.designs.evaluations
+        record(search.step(network))
+        idle = idle + 1 if search.designs.evaluations == before else 0
+    if search.gumbel.settings.polish:
+        polish(search, network, limit=start + evaluations)
+    return float(search.edp_js([search.best], network))

@@ -4,7 +4,7 @@ The loss of a step is the mean over its samples of advantage x sum of the chosen
 and, straight through, the gradient of its relaxed sample softmax((gamma + Gumbel noise) / temperature); the sum of the
 gates has the gradient of their product, by which DNA multiplies the cost of a hard sample (arXiv 2010.14778,
 section III-C). The advantage is the cost less the mean of the step's costs, over their deviation: a baseline that
-DNA does not have, and without which every sampled option is held back whatever it costs.
+DNA does not have, and without which every sampled option is held back whatever it costs (`docs/search.md`).
 """
 
 import copy
@@ -23,11 +23,23 @@ Sample = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class GumbelSettings:
-    """samples: drawn per step. rate: of Adam. temperature: of the first step; it decays geometrically per step down to
-    temperature_end."""
+    """samples: priced per step. rate: of Adam. temperature: of the first step; it decays geometrically per step down to
+    temperature_end.
+
+    What DNA's search lacks, each to be switched off alone. baseline: the mean of a step's costs is taken from them.
+    control_variate: a model of the samples priced gives the gradient, and the step's samples what it leaves. screened:
+    so many of a step's samples, at most half, are the best by the model of `pool` draws and `pool` varied copies of the
+    `elites` best samples so far (with 0 of draws alone). polish: moves of one choice at the end.
+    """
 
     samples: int = 16
-    rate: float = 0.1
+    rate: float = 0.2
+    baseline: bool = True
+    control_variate: bool = True
+    screened: int = 8
+    pool: int = 512
+    elites: int = 8
+    polish: bool = True
     temperature: float = 3.0
     temperature_decay: float = 0.97
     temperature_end: float = 0.5
@@ -48,26 +60,57 @@ class GumbelSearch:
         s = self.settings
         return max(s.temperature_end, s.temperature * s.temperature_decay ** self.steps)
 
-    def draw(self) -> tuple[list[Sample], Tensor]:
-        """Hard samples, and the gates [samples, choices] of their chosen options: of value 1, and differentiable."""
+    def draw(self, count: int | None = None) -> tuple[list[Sample], Tensor]:
+        """Hard samples, and the gates [samples, choices] of their chosen options: of value 1, and differentiable.
+
+        count: how many; those of the settings if none is said.
+        """
         chosen, gates = [], []
         for gamma in self.gamma:
-            uniform = torch.rand((self.settings.samples, len(gamma)), dtype=torch.float64, generator=self.generator)
-            noise = -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-12)))
-            relaxed = torch.softmax((gamma + noise) / self.temperature, dim=1)
+            relaxed = torch.softmax((gamma + self._noise(count or self.settings.samples, gamma)) / self.temperature, 1)
             soft, index = relaxed.max(dim=1)
-            chosen.append(index.tolist())
+            chosen.append(index)
             gates.append(1 + (soft - soft.detach()))
-        return [self._sample(row) for row in zip(*chosen, strict=True)], torch.stack(gates, dim=1)
+        return self.samples(torch.stack(chosen, dim=1)), torch.stack(gates, dim=1)
 
-    def update(self, gates: Tensor, costs: Tensor) -> None:
-        """One step of gamma: `costs` [samples], finite, of what `draw` gave."""
-        advantage = (costs - costs.mean()) / costs.std().clamp(min=1e-9)
-        loss = (advantage * gates.sum(dim=1)).mean()
+    def draw_index(self, count: int) -> Tensor:
+        """int64 [count, choices]: options of hard samples, without gates."""
+        return torch.stack([(g.detach() + self._noise(count, g)).argmax(dim=1) for g in self.gamma], dim=1)
+
+    def _noise(self, count, gamma):
+        uniform = torch.rand((count, len(gamma)), dtype=torch.float64, generator=self.generator)
+        return -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-12)))
+
+    def samples(self, index: Tensor) -> list[Sample]:
+        """Of options [n, choices]."""
+        return [self._sample(row) for row in index.tolist()]
+
+    def index(self, samples: Sequence[Sample]) -> Tensor:
+        """int64 [n, choices]: the options of samples."""
+        return torch.tensor([[c.options.index(s[c.label]) for c in self.choices] for s in samples],
+                            dtype=torch.int64).reshape(-1, len(self.choices))
+
+    def probabilities(self) -> list[Tensor]:
+        """gamma's categoricals, differentiable."""
+        return [torch.softmax(gamma, 0) for gamma in self.gamma]
+
+    def update(self, gates: Tensor, costs: Tensor, expected: Tensor | float = 0.0) -> None:
+        """One step of gamma: `costs` [samples], finite, of what `draw` gave.
+
+        expected: the rest of the loss, differentiable, where `costs` are but what a control variate leaves of them.
+        """
+        advantage = costs - costs.mean() if isinstance(expected, Tensor) else self._advantage(costs)
+        loss = (advantage * gates.sum(dim=1)).mean() + expected
         for gamma, gradient in zip(self.gamma, torch.autograd.grad(loss, self.gamma), strict=True):
             gamma.grad = gradient
         self._adam.step()
         self.steps += 1
+
+    def _advantage(self, costs):
+        """Without a baseline all are positive, the worst 1: DNA multiplies by the cost, not by its logarithm."""
+        if not self.settings.baseline:
+            return (costs - costs.max()).exp()
+        return (costs - costs.mean()) / costs.std().clamp(min=1e-9)
 
     def likeliest(self) -> Sample:
         """The likeliest option of each choice."""

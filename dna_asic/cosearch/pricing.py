@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dna_asic.cost import ChipBatch, LayerBatch, Prices, idle_pj, layer_kind
 from dna_asic.mapping.candidates import ROWS
-from dna_asic.mapping.tilings import OBJECTIVES, Effort, search_tilings
+from dna_asic.mapping.greedy import greedy_tilings
+from dna_asic.mapping.tilings import OBJECTIVES, Effort, Tilings, search_tilings
 from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Reduction
 from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerShape
@@ -40,39 +41,55 @@ class LayerPricer:
                  orders: LoopOrders = ALL_ORDERS):
         self.technology, self.effort, self.orders, self.evaluations = technology, effort, orders, 0
         self.generator = torch.Generator().manual_seed(seed)
+        self._idle: dict[AcceleratorConfig, float] = {}
         self._costs: dict[Pair, tuple[float, float]] = {}
         self._genes: dict[tuple[LayerShape, Dataflow], Tensor] = {}  # candidates [keep, 5, 7]
 
     def price(self, pairs: Sequence[Pair]) -> Tensor:
         """float64 [n, 2]: energy in pJ and cycles of each layer on its chip; infinite where no tiling is legal."""
-        groups = {}
+        groups, chips = {}, {}
         for chip, shape in dict.fromkeys(pairs):
             if (chip, shape) not in self._costs:
                 groups.setdefault(layer_kind(shape), []).append((chip, shape))
+                chips.setdefault(chip, len(chips))
+        if chips:
+            batch, prices = ChipBatch.from_configs(list(chips)), Prices.of(list(chips), self.technology)
         for group in groups.values():
-            self._search(group)
+            index = torch.tensor([chips[chip] for chip, _ in group])
+            self._search(group, batch.take(index), prices.take(index))
         return torch.tensor([self._costs[p] for p in pairs], dtype=torch.float64).reshape(-1, 2)
 
     def on_chunks(self, chip: AcceleratorConfig, shapes: Sequence[LayerShape]) -> Tensor:
         """float64 [layers, chunks, 2]: as `price`, each layer on each chunk, with the clock and leakage of all."""
         costs = self.price([(alone, shape) for shape in shapes for alone in chip.alone]).view(len(shapes), -1, 2)
-        idle = torch.tensor([idle_pj(alone, self.technology) for alone in chip.alone], dtype=torch.float64)
+        if len(chip.chunks) == 1:
+            return costs
+        idle = torch.tensor([self.idle_pj(alone) for alone in chip.alone], dtype=torch.float64)
         energy, cycles = costs.unbind(dim=2)
         others = torch.where(cycles.isfinite(), cycles * (idle.sum() - idle), 0.0)
         return torch.stack([energy + others, cycles], dim=2)
 
-    def _search(self, pairs):
-        chips = {c: i for i, c in enumerate(dict.fromkeys(c for c, _ in pairs))}
-        index = torch.tensor([chips[c] for c, _ in pairs])
-        unknown = torch.ones((self.effort.keep, ROWS, 7), dtype=torch.int64)
-        tilings = search_tilings(
-            LayerBatch.from_shapes([s for _, s in pairs]), ChipBatch.from_configs(list(chips)).take(index),
-            Prices.of(list(chips), self.technology).take(index), OBJECTIVES["edp"], self.generator, self.effort,
-            torch.stack([self._genes.get((s, dataflow(c)), unknown) for c, s in pairs]), self.orders)
+    def idle_pj(self, alone: AcceleratorConfig) -> float:
+        """What a cycle of one chunk costs whatever happens in it."""
+        if alone not in self._idle:
+            self._idle[alone] = idle_pj(alone, self.technology)
+        return self._idle[alone]
+
+    def _search(self, pairs, chips, prices):
+        tilings = self._tilings(pairs, LayerBatch.from_shapes([s for _, s in pairs]), chips, prices)
         self.evaluations += tilings.evaluations
         cycles = torch.where(tilings.score.isfinite(), tilings.cycles.double(), torch.inf)
         self._costs |= zip(pairs, zip(tilings.energy_pj.tolist(), cycles.tolist(), strict=True), strict=True)
-        self._learn([(s, dataflow(c)) for c, s in pairs], tilings)
+
+    def _tilings(self, pairs: Sequence[Pair], layers: LayerBatch, chips: ChipBatch, prices: Prices) -> Tilings:
+        """The best tiling of each pair (a row of each batch)."""
+        keys = [(s, dataflow(c)) for c, s in pairs]
+        unknown = torch.ones((self.effort.keep, ROWS, 7), dtype=torch.int64)
+        tilings = search_tilings(
+            layers, chips, prices, OBJECTIVES["edp"], self.generator, self.effort,
+            torch.stack([self._genes.get(key, unknown) for key in keys]), self.orders)
+        self._learn(keys, tilings)
+        return tilings
 
     def _learn(self, keys, tilings):
         """Of each layer and dataflow keep the best tiling on each of the chips that run it best."""
@@ -103,6 +120,13 @@ class LayerPricer:
         self._genes = {(from_plain(LayerShape, json.loads(text), "priced layer"),
                         (Dim[row], Dim[col], Reduction(reduction))): genes
                        for text, row, col, reduction, genes in state["genes"]}
+
+
+class GreedyPricer(LayerPricer):
+    """Prices by `greedy_tilings`: a function of chip and layer alone, whatever was asked before."""
+
+    def _tilings(self, pairs, layers, chips, prices):
+        return greedy_tilings(layers, chips, prices, OBJECTIVES["edp"], self.orders)
 
 
 def _text(record):

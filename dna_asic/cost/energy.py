@@ -5,6 +5,7 @@ physical comes from the technology file. The clock of every register runs always
 Wires between blocks and the buffers of the clock tree are not in it.
 """
 
+import functools
 import math
 
 from dna_asic.spec.accelerator import AcceleratorConfig, Reduction
@@ -33,11 +34,16 @@ LEVEL_OF = {"macs": "mac", "postprocess": "postprocess", "rf_reads": "rf", "rf_w
 LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "clock", "leakage")
 
 
-def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology) -> dict[str, float]:
-    """pJ of one event of each kind of EVENTS on the only chunk; an event is what `Counts` counts (DRAM: a byte)."""
+def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology,
+                      area: dict[str, float] | None = None) -> dict[str, float]:
+    """pJ of one event of each kind of EVENTS on the only chunk; an event is what `Counts` counts (DRAM: a byte).
+
+    area: `area_um2` of the chip where it is at hand.
+    """
     chunk = accelerator.chunk
     table = {"macs": technology["mac_pj"], "postprocess": technology["postprocess_pj"]}
-    wire_pj_per_bit = technology["noc_pj_per_bit_mm"] * _pe_pitch_mm(accelerator, technology)
+    pitch_mm = _pe_pitch_mm(accelerator, area or area_um2(accelerator, technology))
+    wire_pj_per_bit = technology["noc_pj_per_bit_mm"] * pitch_mm
     dram_pj = 8 * technology["dram_pj_per_bit"]
     for x, words in _rf_words(chunk).items():
         rf_pj = WORD_BITS[x] * technology.rf_pj_per_bit(2 * words * WORD_BITS[x] / 8)
@@ -50,9 +56,10 @@ def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology) ->
     return table
 
 
-def idle_pj_per_cycle(accelerator: AcceleratorConfig, technology: Technology) -> dict[str, float]:
-    """What a cycle costs whatever happens in it: the clock of all registers, and leakage."""
-    leakage_mw = technology.leakage_mw(sum(area_um2(accelerator, technology).values()))
+def idle_pj_per_cycle(accelerator: AcceleratorConfig, technology: Technology,
+                      area: dict[str, float] | None = None) -> dict[str, float]:
+    """What a cycle costs whatever happens in it: the clock of all registers, and leakage. area: as above."""
+    leakage_mw = technology.leakage_mw(sum((area or area_um2(accelerator, technology)).values()))
     return {"clock": register_bits(accelerator) * technology["ff_write_pj"],
             "leakage": leakage_mw * accelerator.clk_period_ns}
 
@@ -87,9 +94,8 @@ def buffer_macros(accelerator: AcceleratorConfig, operand: Operand) -> tuple[int
     return apart * (wide // narrow), max(1, size // apart // wide), 8 * narrow
 
 
-def _pe_pitch_mm(accelerator, technology):
+def _pe_pitch_mm(accelerator, area):
     """Side of a PE with its register files, being square."""
-    area = area_um2(accelerator, technology)
     return math.sqrt((area["pe_array"] + area["rf"]) / accelerator.chunk.pes) * 1e-3
 
 
@@ -180,6 +186,7 @@ def _register(technology, gates):
     return technology["ff_area_um2"] + gates * technology["gate_area_um2"]
 
 
+@functools.cache
 def _fields(prefixes):
     """Bits of the state that walks the nests with these field names: as many as their jumps and last indices."""
     return sum(f.width for f in FIELDS if f.name.startswith(prefixes)) // 4

@@ -40,12 +40,12 @@ class Prices:
     @classmethod
     def of(cls, accelerators: Sequence[AcceleratorConfig], technology: Technology) -> "Prices":
         """One row per accelerator."""
-        tables = [event_energies_pj(a, technology) for a in accelerators]
-        areas = [sum(area_um2(a, technology).values()) for a in accelerators]
+        areas = [area_um2(a, technology) for a in accelerators]
+        tables = [event_energies_pj(a, technology, area) for a, area in zip(accelerators, areas)]
+        idle = [sum(idle_pj_per_cycle(a, technology, area).values()) for a, area in zip(accelerators, areas)]
         return cls(event_pj=torch.tensor([[t[e] for t in tables] for e in EVENTS], dtype=torch.float64),
-                   area_mm2=torch.tensor([a * 1e-6 for a in areas], dtype=torch.float64),
-                   idle_pj=torch.tensor([sum(idle_pj_per_cycle(a, technology).values()) for a in accelerators],
-                                        dtype=torch.float64))
+                   area_mm2=torch.tensor([sum(area.values()) * 1e-6 for area in areas], dtype=torch.float64),
+                   idle_pj=torch.tensor(idle, dtype=torch.float64))
 
     def __len__(self) -> int:
         return len(self.area_mm2)

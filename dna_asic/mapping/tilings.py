@@ -155,7 +155,7 @@ class _Pool:
         rows, value = torch.cat([self.rows, rows], dim=1), torch.cat([self.value, value], dim=2)
         order = value[0].argsort(dim=1, stable=True)
         ranked = value[0].gather(1, order)
-        rank = _repeated(_tile_key(rows).gather(1, order)) + _repeated(ranked) + 3 * ranked.isinf()
+        rank = repeated(_tile_key(rows).gather(1, order)) + repeated(ranked) + 3 * ranked.isinf()
         order = order.gather(1, rank.argsort(dim=1, stable=True)[:, :keep])
         order = order.gather(1, value[0].gather(1, order).argsort(dim=1, stable=True))
         return _Pool(rows[torch.arange(len(rows))[:, None], order], value.gather(2, order.expand(3, -1, -1)))
@@ -166,7 +166,7 @@ def _tile_key(rows):
     return (rows[:, :, RF].clamp(max=127) * 128 ** torch.arange(7)).sum(dim=2)
 
 
-def _repeated(keys):
+def repeated(keys):
     """int64 [M, n]: 1 where an earlier entry of the row has the same key."""
     by_key = keys.argsort(dim=1, stable=True)
     ranked, same = keys.gather(1, by_key), torch.zeros_like(by_key)

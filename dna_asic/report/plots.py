@@ -1,6 +1,6 @@
 """Plots, drawn without a display and written whole or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -27,5 +27,29 @@ def bar_chart(path: Path, panels: Sequence[tuple[str, Sequence[tuple[str, float]
             axis.margins(x=0.25)
             axis.set_xlabel(label)
         axes[0].invert_yaxis()
+        figure.suptitle(title)
+        write_atomically(path, lambda scratch: figure.savefig(scratch, dpi=150, metadata={"Software": None}))
+
+
+def curve_chart(path: Path, panels: Sequence[tuple[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]]],
+                y_label: str, title: str, levels: Mapping[str, float]) -> None:
+    """One panel per (x label, {name: curves}) of best-so-far curves [(x, y)], steps with a mark at their ends; y is
+    logarithmic. levels: horizontal lines by name. Written to `path` as PNG.
+    """
+    with matplotlib.rc_context({"font.size": 8}):
+        figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, (label, named) in zip(axes, panels, strict=True):
+            for i, (name, curves) in enumerate(named.items()):
+                for j, curve in enumerate(curves):
+                    axis.step(*zip(*curve, strict=True), where="post", color=f"C{i}", alpha=0.7, linewidth=1,
+                              label=name if j == 0 else None)
+                    axis.plot(*curve[-1], marker=".", color=f"C{i}")
+            for name, level in levels.items():
+                axis.axhline(level, color="black", linestyle=":", linewidth=1, label=name)
+            axis.set_xlabel(label)
+            axis.set_yscale("log")
+        axes[0].set_ylabel(y_label)
+        axes[-1].legend()
         figure.suptitle(title)
         write_atomically(path, lambda scratch: figure.savefig(scratch, dpi=150, metadata={"Software": None}))

@@ -1,11 +1,12 @@
 """The accelerator search on small pinned spaces, its prices, and the chip it ends with."""
 
 import itertools
+import math
 
 import pytest
 import torch
 
-from dna_asic.cosearch.das import AcceleratorSearch, edp_js, polish, search_accelerator
+from dna_asic.cosearch.das import AcceleratorSearch, edp_js, polish, search_accelerator, search_within
 from dna_asic.cosearch.gumbel import GumbelSettings
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cost import evaluate_design
@@ -36,12 +37,13 @@ def conv(name, source, c, k, kernel=3, g=1, **more):
 
 NETWORK = NetworkSpec(name="n", input_shape=(4, 8, 8), layers=(
     conv("a", "input", 4, 12), conv("b", "a", 12, 12, g=12), conv("c", "b", 12, 12, 1, residual="a")))
+WIDE = NetworkSpec(name="wide", input_shape=(4, 8, 8), layers=(conv("a", "input", 4, 48), conv("b", "a", 48, 48)))
 HUGE = NetworkSpec(name="huge", input_shape=(16, 32, 32), layers=(
     LayerSpec(name="a", source="input", shape=LayerShape(k=16, c=16, p=16, q=16, r=15, s=15, h=30, w=30)),))
 
 
-def make(seed=0, space=SPACE, settings=SMALL):
-    return AcceleratorSearch(space, TECHNOLOGY, seed, settings)
+def make(seed=0, space=SPACE, settings=SMALL, **more):
+    return AcceleratorSearch(space, TECHNOLOGY, seed, settings, **more)
 
 
 def every_sample():
@@ -49,8 +51,9 @@ def every_sample():
     return [dict(zip((c.label for c in choices), p)) for p in itertools.product(*(c.options for c in choices))]
 
 
-def test_search_comes_to_the_best_of_a_small_space():
-    search = make(settings=GumbelSettings(samples=16))
+@pytest.mark.parametrize("variant", [{}, {"control_variate": False, "screened": 0}], ids=["guided", "plain"])
+def test_search_comes_to_the_best_of_a_small_space(variant):
+    search = make(settings=GumbelSettings(samples=16, **variant))
     samples = every_sample()
     edp = search.edp_js(samples, NETWORK)
     first = search.gumbel.entropy()
@@ -170,9 +173,39 @@ def test_each_layer_runs_on_the_chunk_that_suits_it():
 def test_polish_ends_where_no_single_change_helps():
     search = make()
     search.step(NETWORK)
-    (chip,) = polish(search, NETWORK, keep=1)
-    edp = search.edp_js(every_sample(), NETWORK)
-    assert search.space.build(every_sample()[int(edp.argmin())]) == chip
+    polish(search, NETWORK)
+    around = [search.best | {c.label: option} for c in search.space.choices for option in c.options]
+    assert search.moves(NETWORK) == [] and search.designs.best(1) == [search.chip]
+    assert search.edp_js(around, NETWORK).min() == search.edp_js([search.best], NETWORK)[0]
+
+
+def test_evaluations_are_new_chips_and_no_more_than_allowed():
+    search = make()
+    stats = []
+    edp = search_within(search, NETWORK, 20, stats.append)
+    assert search.designs.evaluations == len(search.designs.best(99)) <= 20 and edp == search.edp_js(
+        [search.best], NETWORK)[0]
+    assert [s.evaluations for s in stats] == sorted(s.evaluations for s in stats) and stats[-1].best_cost >= edp
+    before = search.designs.evaluations
+    assert search_within(search, NETWORK, 5) <= edp and search.designs.evaluations <= before + 5
+
+
+def test_search_within_ends_where_nothing_is_new():
+    search = make()
+    search_within(search, NETWORK, 10**6)
+    assert search.designs.evaluations <= len(every_sample())
+
+
+def test_search_turns_to_another_network():
+    """What is remembered of one network is at the level of the next: the best samples exactly."""
+    search = make()
+    for _ in range(3):
+        search.step(NETWORK)
+    before = {tuple(row) for row in search.guide.index.tolist()}
+    search.step(WIDE)
+    best = search.guide.best(1)
+    assert before < {tuple(row) for row in search.guide.index.tolist()}
+    assert float(search.guide.costs.min()) == pytest.approx(math.log(search.edp_js(best, WIDE)[0]))
 
 
 def test_search_accelerator_wrong_network_too_large():

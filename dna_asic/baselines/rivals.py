@@ -1,0 +1,113 @@
+"""DAS and its rivals over the same space, by the common interface: random, evolution, REINFORCE, Bayesian."""
+
+import torch
+from torch import Tensor, nn
+
+from dna_asic.baselines.counted import CountedCost, Search
+from dna_asic.cosearch.das import AcceleratorSearch, search_within
+from dna_asic.cosearch.gumbel import GumbelSettings, Sample
+from dna_asic.errors import SpecError
+
+BATCH = 16  # samples priced together, where a search does not need each before the next
+
+
+def das(cost: CountedCost, seed: int, settings: GumbelSettings | None = None) -> None:
+    """The search of this project."""
+    search = AcceleratorSearch(cost.space, cost.layers.technology, seed, settings, designs=cost)
+    search_within(search, cost.network, cost.budget)
+
+
+def plain_das(cost: CountedCost, seed: int) -> None:
+    """Gumbel DAS without what `cosearch.guide` and the polish add."""
+    das(cost, seed, GumbelSettings(control_variate=False, screened=0, polish=False))
+
+
+def random_search(cost: CountedCost, seed: int) -> None:
+    """Uniform samples."""
+    generator = torch.Generator().manual_seed(seed)
+    while cost.left:
+        cost.costs([cost.space.sample(generator) for _ in range(min(BATCH, cost.left))])
+
+
+def evolution(cost: CountedCost, seed: int, population: int = 32, tournament: int = 8, mutations: float = 1.5) -> None:
+    """Regularised evolution (Real et al., arXiv 1802.01548): the best of a tournament has a child with `mutations`
+    entries drawn anew on average, and the oldest dies.
+    """
+    generator, choices = torch.Generator().manual_seed(seed), cost.space.choices
+    alive: list[tuple[float, Sample]] = []
+    while cost.left and len(alive) < population:
+        born = [cost.space.sample(generator) for _ in range(min(BATCH, cost.left))]
+        alive += zip(cost.costs(born).tolist(), born, strict=True)
+    while cost.left:
+        picked = torch.randint(len(alive), (tournament,), generator=generator).tolist()
+        parent = min((alive[i] for i in picked), key=lambda one: one[0])[1]
+        fresh = cost.space.sample(generator)
+        anew = torch.rand(len(choices), generator=generator) < mutations / len(choices)
+        child = {c.label: (fresh if new else parent)[c.label] for c, new in zip(choices, anew.tolist(), strict=True)}
+        alive = [*alive[-population + 1:], (float(cost.costs([child])), child)]
+
+
+class Controller(nn.Module):
+    """An LSTM that names the option of one choice after the other, as NASAIC's controller (arXiv 2002.04116) does."""
+
+    def __init__(self, sizes: list[int], width: int = 64):
+        super().__init__()
+        self.cell, self.start = nn.LSTMCell(width, width), nn.Parameter(torch.zeros(1, width))
+        self.heads = nn.ModuleList(nn.Linear(width, n) for n in sizes)
+        self.words = nn.ModuleList(nn.Embedding(n, width) for n in sizes)
+
+    def forward(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """(options int64 [count, choices], log-probability [count], mean entropy) of samples."""
+        word, state, chosen, likelihood, entropy = self.start.expand(count, -1), None, [], 0.0, 0.0
+        for head, words in zip(self.heads, self.words, strict=True):
+            state = self.cell(word, state)
+            logs = torch.log_softmax(head(state[0]), dim=1)
+            option = torch.multinomial(logs.detach().exp(), 1, generator=generator)
+            likelihood = likelihood + logs.gather(1, option)[:, 0]
+            entropy = entropy - (logs.exp() * logs).sum(dim=1).mean() / len(self.heads)
+            chosen.append(option[:, 0])
+            word = words(option[:, 0])
+        return torch.stack(chosen, dim=1), likelihood, entropy
+
+
+def reinforce(cost: CountedCost, seed: int, rate: float = 5e-3, entropy_weight: float = 1e-2,
+              decay: float = 0.9) -> None:
+    """Policy gradient of `Controller`; reward: -ln EDP less its running mean, over the batch's deviation."""
+    choices, generator = cost.space.choices, torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        controller = Controller([len(c.options) for c in choices])
+    adam, baseline = torch.optim.Adam(controller.parameters(), rate), None
+    while cost.left:
+        index, likelihood, entropy = controller(min(BATCH, max(2, cost.left)), generator)
+        samples = [{c.label: c.options[i] for c, i in zip(choices, row, strict=True)} for row in index.tolist()]
+        reward = -cost.costs(samples[:cost.left])
+        mean = reward.mean()
+        baseline = mean if baseline is None else decay * baseline + (1 - decay) * mean
+        advantage = ((reward - baseline) / reward.std(correction=0).clamp(min=1e-3)).clamp(-5, 5)
+        loss = -(advantage * likelihood[:len(reward)]).mean() - entropy_weight * entropy
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+
+
+def bayesian(cost: CountedCost, seed: int, startup: int = 24) -> None:
+    """The tree-structured Parzen estimator of Optuna, multivariate, after `startup` random samples."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise SpecError("The Bayesian rival needs the Python package optuna; install it with pip, or leave it out with "
+                        "--method.") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    choices = cost.space.choices
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(
+        seed=seed, n_startup_trials=startup, multivariate=True))
+    places = {c.label: optuna.distributions.CategoricalDistribution(list(range(len(c.options)))) for c in choices}
+    while cost.left:
+        trial = study.ask(places)
+        sample = {c.label: c.options[trial.params[c.label]] for c in choices}
+        study.tell(trial, float(cost.costs([sample])))
+
+
+SEARCHES: dict[str, Search] = {"das": das, "plain_das": plain_das, "random": random_search, "evolution": evolution,
+                               "reinforce": reinforce, "bayesian": bayesian}

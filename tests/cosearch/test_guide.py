@@ -1,0 +1,99 @@
+"""Memory, screen and control variate of the search, on costs that are known."""
+
+import itertools
+
+import pytest
+import torch
+
+from dna_asic.cosearch.guide import Guide
+from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings
+from dna_asic.space import Choice
+
+CHOICES = tuple(Choice(f"c{i}", tuple(range(n))) for i, n in enumerate((2, 3, 4, 5, 4, 3)))
+
+
+def cost(index):
+    """Two choices that only help together, and a slope."""
+    index = index.double()
+    return index.sum(dim=1) + 4.0 * ((index[:, 3] == 1) ^ (index[:, 4] == 2))
+
+
+def make(learnt=60, seed=0, **settings):
+    search = GumbelSearch(CHOICES, seed, GumbelSettings(**settings))
+    guide = Guide(search)
+    index = search.draw_index(learnt)
+    if learnt:
+        guide.learn(index, cost(index))
+    return search, guide, index
+
+
+def test_nothing_is_screened_before_the_first_step():
+    assert make(learnt=0)[1].screened == 0 and make(learnt=0)[1].propose() == []
+
+
+def test_screened_samples_are_new_and_better_than_draws():
+    search, guide, seen = make(screened=8)
+    proposed = search.index(guide.propose())
+    rows = list(map(tuple, proposed.tolist()))
+    assert len(rows) == len(set(rows)) == 8 and not set(rows) & set(map(tuple, seen.tolist()))
+    assert cost(proposed).mean() < cost(seen).mean() - 2
+
+
+def test_elites_stay_near_the_best_where_gamma_does_not():
+    search, guide, _ = make(elites=1, pool=8, screened=8, learnt=200)
+    (best,) = guide.best(1)
+    assert best == search.samples(guide.index[guide.costs.argmin()][None])[0]
+    changed = [sum(s[c] != best[c] for c in best) for s in guide.propose()]
+    far = [sum(s[c] != best[c] for c in best) for s in make(elites=0, pool=8, screened=8, learnt=200)[1].propose()]
+    assert sum(changed) < sum(far)
+
+
+def test_control_variate_has_the_gradient_of_the_expected_cost_with_less_noise():
+    """Of the mean over the whole space by enumeration; over 40 steps of 8 samples each."""
+    def gradients(**settings):
+        search, guide, _ = make(samples=8, learnt=300, temperature=1.0, temperature_decay=1.0, **settings)
+        made = []
+        for _ in range(40):
+            with torch.no_grad():
+                for gamma in search.gamma:
+                    gamma.zero_()
+            samples, gates = search.draw()
+            index = search.index(samples)
+            guide.update(gates, index, cost(index).minimum(guide.costs.median()))
+            made.append(torch.cat([g.grad for g in search.gamma]))
+        return torch.stack(made), search, guide
+    whole = torch.tensor(list(itertools.product(*(c.options for c in CHOICES))))
+    (with_model, search, guide), (plain, *_) = gradients(), gradients(control_variate=False, screened=8)
+    weight = torch.stack([p[whole[:, i]] for i, p in enumerate(search.probabilities())]).prod(dim=0)
+    exact = torch.cat(torch.autograd.grad((weight * cost(whole).minimum(guide.costs.median())).sum(), search.gamma))
+    noise = lambda g: 1 - torch.cosine_similarity(g, exact[None], dim=1).mean()  # noqa: E731
+    assert torch.cosine_similarity(with_model.mean(dim=0), exact, dim=0) > 0.95
+    assert noise(with_model) < 0.5 * noise(plain)
+
+
+def test_plain_search_remembers_nothing():
+    _, guide, _ = make(control_variate=False, screened=0)
+    assert len(guide.costs) == 0 and guide.best(3) == []
+
+
+def test_latest_cost_of_a_sample_counts():
+    search, guide, index = make()
+    before = len(guide.costs)
+    guide.learn(index[:2], torch.tensor([-5.0, -5.0], dtype=torch.float64))
+    assert len(guide.costs) == before and guide.best(1) == search.samples(index[:1])
+
+
+def test_rebase_moves_all_as_the_best_moved():
+    search, guide, _ = make()
+    best, before = search.index(guide.best(4)), guide.costs.clone()
+    guide.rebase(best, cost(best) + torch.tensor([2.0, 4.0, 2.0, 4.0], dtype=torch.float64))
+    moved = (guide.costs - before).sort().values
+    assert moved.unique().tolist() == pytest.approx([2.0, 3.0, 4.0]) and (moved == 3.0).sum() == len(moved) - 4
+
+
+def test_state_resumes_exactly():
+    search, guide, _ = make()
+    again = make(learnt=0, seed=9)[1]
+    again.load_state_dict(guide.state_dict())
+    again.search.load_state_dict(search.state_dict())
+    assert again.propose() == guide.propose() and again.best(5) == guide.best(5)
