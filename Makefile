@@ -16,7 +16,8 @@ RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
 APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
-.PHONY: help setup tools search rtl sim synth compare contract presets das rivals test test-all lint clean
+.PHONY: help setup tools search rtl sim synth compare report contract presets das rivals runs doctor test test-all \
+        lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +26,9 @@ help:
 	@echo "make sim       simulate the Verilog, every byte against the golden model"
 	@echo "make synth     area, slack, power and energy of the Verilog"
 	@echo "make compare   the design beside NASAIC's"
+	@echo "make report    one HTML page of $(RUN): report.html"
+	@echo "make runs      run folders with state and key figures"
+	@echo "make doctor    what is installed, and how to get what is missing"
 	@echo "make contract  cost model against Verilog on random chips, layers and mappings"
 	@echo "make presets   named chips on layers of ResNet-18 and MobileNetV2: utilisation and area"
 	@echo "make das       the accelerator search against the optimum of an enumerated space"
@@ -76,6 +80,15 @@ rivals: setup
 
 compare: setup
 	$(RUN_TOOL) -m dna_asic.compare --run $(RUN) $(ARGS)
+
+report: setup
+	$(RUN_TOOL) -m dna_asic.page --run $(RUN) $(ARGS)
+
+runs: $(STAMP)
+	$(RUN_TOOL) -m dna_asic.list_runs $(ARGS)
+
+doctor: $(STAMP)
+	$(RUN_TOOL) -m dna_asic.doctor $(ARGS)
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from dna_asic.errors import DnaAsicError, VerificationError
+from dna_asic.errors import DnaAsicError, ToolError, VerificationError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -96,7 +96,7 @@ def going_on(how: str) -> Iterator[None]:
     """Whatever ends the work in it early says how to go on: `how`, a command."""
     try:
         yield
-    except (KeyboardInterrupt, OSError) as error:
+    except (KeyboardInterrupt, OSError, ToolError) as error:
         error.add_note(f"Go on with: {how}")
         raise
 

@@ -1,5 +1,12 @@
 """Error types. Every message says subject, rule, value and remedy."""
 
+import errno
+import os
+import shutil
+from pathlib import Path
+
+LEAST_FREE_BYTES = 1 << 20
+
 
 class DnaAsicError(Exception):
     """Base of every error that is the user's to mend; the command line prints it and exits with its status."""
@@ -37,3 +44,9 @@ class VerificationError(DnaAsicError):
     """Hardware and golden model disagree."""
 
     exit_status = 1
+
+
+def require_room(folder: Path) -> None:
+    """Raise OSError where the disk of `folder` is full: not every tool notices that what it wrote was cut short."""
+    if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from cocotb_tools.runner import get_runner
 
-from dna_asic.errors import ToolError, VerificationError
+from dna_asic.errors import ToolError, VerificationError, require_room
 
 SIMULATORS = ("verilator", "icarus")
 WAIVERS = Path(__file__).with_name("waivers.vlt")
@@ -102,6 +102,7 @@ def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Pat
             if simulator == "verilator":
                 _keep_runtime(folder, runtime)
                 _keep_only(folder, top, "build.log")
+            require_room(folder)
             (folder / "built").touch()
         results, log = work / "results.xml", work / "simulation.log"
         fault = None
@@ -110,12 +111,13 @@ def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Pat
                   hdl_toplevel_lang="verilog", build_dir=folder, test_dir=work, plusargs=list(plusargs), seed=seed,
                   results_xml=str(results), extra_env=dict(environment or {}), parameters=parameters,
                   timescale=_TIMESCALE)
-        except ToolError as error:
+        except (ToolError, OSError) as error:
             fault = error
     failed = _failures(results)
     if failed:
         raise VerificationError(f"Bench '{module}' in {simulator}: {'; '.join(failed)} (log: {log})")
     if fault or failed is None:
+        (folder / "built").unlink(missing_ok=True)  # what does not run is built anew
         raise fault or ToolError(f"Simulation of {top} in {simulator} ended without results; see {log}.")
 
 
@@ -163,6 +165,7 @@ def _step(subject, log, call, **arguments):
     try:
         call(log_file=log, **arguments)
     except (RuntimeError, OSError, SystemExit) as error:
+        require_room(log.parent)
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
         faults = [line for line in lines if "rror" in line] or lines[-3:]
         raise ToolError(f"{subject} failed: {' | '.join(faults[:3]) or error}; see {log}.") from error
@@ -172,7 +175,10 @@ def _failures(results: Path) -> list[str] | None:
     """Failed tests with their messages; None without a result."""
     if not results.exists():
         return None
-    cases = list(ElementTree.parse(results).iter("testcase"))
+    try:
+        cases = list(ElementTree.parse(results).iter("testcase"))
+    except ElementTree.ParseError:  # cut short
+        return None
     return [f"{case.get('name')}: {' '.join(_message(node).split())}" for case in cases for node in case
             if node.tag in ("failure", "error")] if cases else None
 

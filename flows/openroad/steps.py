@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dna_asic.errors import ToolError
+from dna_asic.errors import ToolError, require_room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ def run_step(step: Step, root: Path) -> StepResult:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     metrics = step.run(folder)
+    require_room(folder)
     scratch = folder / "metrics.json.part"
     scratch.write_text(json.dumps({"key": key, "metrics": metrics}, indent=1) + "\n")
     os.replace(scratch, state)
@@ -90,6 +91,7 @@ def run_tool(command: list[str], log: Path, env: dict | None = None) -> str:
                                 env={**os.environ, **(env or {})}).returncode
     text = log.read_text(errors="replace")
     if status:
+        require_room(log.parent)
         tail = "\n".join(text.strip().splitlines()[-8:])
         raise ToolError(f"{Path(command[0]).name} failed with status {status}; see {log}:\n{tail}")
     return text
