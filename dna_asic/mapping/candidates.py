@@ -22,6 +22,7 @@ ROWS = 5
 FREE_ROWS = (RF, NOC, DRAM, ORDER)  # the rest follows
 MAX_ORDER = 5040
 MAX_RF_FACTOR = 16
+MAX_PES = 64  # of an axis
 _MOVES = torch.tensor([[2, 2, 4, 1, 2, 2], [1, -1, 0, 0, 2, -2]])  # a factor times the first over 2, plus the second
 _TIMES = torch.tensor([2, 2, 3, 4, 7])  # what a factor is multiplied by as another is divided
 
@@ -52,17 +53,20 @@ class Noise:
 
 
 def smallest(layers: LayerBatch) -> Tensor:
-    """[M, 1, 5, 7]: the candidate that asks least of every memory, before `complete`."""
-    rows = torch.ones((len(layers), 1, ROWS, 7), dtype=torch.int64)
+    """[M, 2, 5, 7]: the candidates that ask least of every memory, before `complete`: on one PE, and on all of them,
+    where no lane of a wide port is filled in vain.
+    """
+    rows = torch.ones((len(layers), 2, ROWS, 7), dtype=torch.int64)
+    rows[:, 1, NOC] = MAX_PES
     for d in (G, K, C, P, Q):
-        rows[:, 0, DRAM, d] = layers.bound(d)
+        rows[:, :, DRAM, d] = layers.bound(d)[:, None]
     return rows
 
 
 def sample(layers: LayerBatch, noise: Noise) -> Tensor:
     """Fresh candidates, before `complete`. PEs mostly all used, RF factors mostly 1, DRAM split as one's mood says."""
     bounds = _bounds(layers)
-    noc = torch.where(noise.chance(0.7, 7), 64, _log_uniform(torch.full_like(bounds, 64), noise))
+    noc = torch.where(noise.chance(0.7, 7), MAX_PES, _log_uniform(torch.full_like(bounds, MAX_PES), noise))
     rf = torch.where(noise.chance(0.55, 7), 1, _log_uniform(bounds.clamp(max=MAX_RF_FACTOR), noise))
     rf[:, :, R:] = torch.where(noise.chance(0.5, 2), 1, bounds[:, :, R:])
     split = noise.uniform(7) < torch.tensor([0.0, 0.15, 0.5])[noise.below(3, 1)]
