@@ -25,7 +25,7 @@ from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.layer import LayerSpec, NetworkSpec
 from dna_asic.spec.quant import QuantSpec
 from dna_asic.technology import load_technology
-from rtl_gen.emit import emit_verilog, generator_digest
+from rtl_gen.emit import chip_verilog, emit_verilog, verilog_digest
 from sim.chip import run_chip
 from sim.integers import random_images, random_quant
 
@@ -73,10 +73,10 @@ def run(args: argparse.Namespace) -> dict:
         raise SpecError(f"--seed must be at least 0, not {args.seed}.")
     chosen = {name: preset(name) for name in args.preset or presets()}
     if args.list:
+        status = {name: e.status(verilog_digest(chip_verilog(chip_of(name, e, args)))) for name, e in chosen.items()}
         print(format_table(("preset", "PEs", "status", "about"), [
-            (name, f"{e.chunk.pe_rows} x {e.chunk.pe_cols}", e.status(generator_digest()), e.about)
-            for name, e in chosen.items()]))
-        return {"presets": {name: e.status(generator_digest()) for name, e in chosen.items()}}
+            (name, f"{e.chunk.pe_rows} x {e.chunk.pe_cols}", status[name], e.about) for name, e in chosen.items()]))
+        return {"presets": status}
     figures = []
     with going_on(f"{args.command_line} (builds are kept)"), only_one(args.out, "presets"), tqdm(
             total=len(chosen) * len(LAYERS), desc="presets", unit="layer", disable=args.quiet, file=sys.stderr) as bar:
@@ -91,15 +91,16 @@ def run(args: argparse.Namespace) -> dict:
            for n, u in fed.items() if u < chosen[n].least_utilisation]
     if low:
         raise VerificationError("Utilisation: " + "; ".join(low) + ".")
+    for name in chosen:
+        print(f"verified: {name} {verilog_digest((args.out / name / 'chip.v').read_text(encoding='utf-8'))}")
     print(f"presets: presets={len(chosen)} layers={len(figures)} bit_exact={len(figures)} cycles_equal={len(figures)} "
-          f"least_utilisation={min(fed.values()):.3f} generator={generator_digest()}")
+          f"least_utilisation={min(fed.values()):.3f}")
     return {"figures": [dataclasses.asdict(f) for f in figures]}
 
 
 def measure(name: str, entry: Preset, layer: tuple[str, str], args: argparse.Namespace) -> Figures:
     """Map for latency, simulate, compare. Raises VerificationError for a wrong byte or cycle."""
-    technology = load_technology(args.target)
-    chip = entry.accelerator(name, technology.clk_period_ns)
+    technology, chip = load_technology(args.target), chip_of(name, entry, args)
     quant = single_layer(layer, args.seed)
     shapes = hardware_shapes(quant.network, chip.port_bytes)
     mapping = Mapper(chip, technology, "latency", seed=args.seed).layer(shapes[0][1])
@@ -113,6 +114,11 @@ def measure(name: str, entry: Preset, layer: tuple[str, str], args: argparse.Nam
     return Figures(preset=name, layer=".".join(layer), macs=macs, cycles_model=report.latency_cycles, cycles_rtl=cycles,
                    utilisation=macs / (chip.pes * cycles), area_um2=sum(area.values()) / chip.pes,
                    pe_um2=(area["pe_array"] + area["rf"]) / chip.pes)
+
+
+def chip_of(name: str, entry: Preset, args: argparse.Namespace) -> AcceleratorConfig:
+    """At the clock of the technology."""
+    return entry.accelerator(name, load_technology(args.target).clk_period_ns)
 
 
 def single_layer(layer: tuple[str, str], seed: int) -> QuantSpec:

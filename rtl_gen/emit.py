@@ -48,6 +48,12 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
+def verilog_digest(verilog: str) -> str:
+    """Of all but the comments at the head of `chip_verilog`: the hardware, whoever made it."""
+    lines = verilog.splitlines()
+    return _digest("\n".join(itertools.dropwhile(lambda line: line.startswith("//"), lines)).encode())
+
+
 def emit_verilog(config: AcceleratorConfig, path: Path) -> None:
     """Write `chip_verilog` to `path`."""
     path = Path(path)

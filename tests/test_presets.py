@@ -8,7 +8,7 @@ from dna_asic import presets as command
 from dna_asic.gads import GadsSpace
 from dna_asic.gads.presets import preset, presets
 from dna_asic.spec.record import to_plain
-from rtl_gen.emit import generator_digest
+from rtl_gen.emit import chip_verilog, verilog_digest
 
 SMALL = ("mobilenet_v2", "block16_project")
 
@@ -21,18 +21,24 @@ def test_presets_are_points_of_the_full_space():
         assert {name: value for name, value in values.items() if value not in options[name]} == {}
 
 
-def test_status_names_the_generator():
+def test_status_is_of_the_verilog():
     entry = preset("eyeriss_like")
-    assert dataclasses.replace(entry, verified_by=None).status("a") == "not verified"
-    assert dataclasses.replace(entry, verified_by="a").status("a") == "verified"
-    assert dataclasses.replace(entry, verified_by="b").status("a") == "verified with an earlier generator"
+    assert dataclasses.replace(entry, verified=None).status("a") == "not verified"
+    assert dataclasses.replace(entry, verified="a").status("a") == "verified"
+    assert dataclasses.replace(entry, verified="b").status("a") == "verified before the generator changed"
 
 
-def test_list_says_the_status_of_all(capsys):
-    assert command.main(["--list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    for name, entry in presets().items():
-        assert any(name in line and entry.status(generator_digest()) in line for line in lines)
+def test_digest_is_of_the_hardware_alone():
+    chip = preset("eyeriss_like").accelerator("one", 1.0)
+    text = chip_verilog(chip)
+    assert verilog_digest(text) == verilog_digest(text.replace("'one'", "'two'")) != verilog_digest(text + "//")
+
+
+def test_list_says_the_status(capsys):
+    assert command.main(["--list", "--preset", "eyeriss_like"]) == 0
+    entry = preset("eyeriss_like")
+    status = entry.status(verilog_digest(chip_verilog(entry.accelerator("any", 1.0))))
+    assert f"  {status}  " in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize("late,told", [(0, "least_utilisation="), (1, "cycles by the cost")])
@@ -42,7 +48,13 @@ def test_preset_holds_only_where_cycles_are_the_models(late, told, monkeypatch, 
     monkeypatch.setattr(command, "presets", lambda: {"eyeriss_like": None})
     monkeypatch.setattr(command, "preset", lambda name: dataclasses.replace(preset(name), least_utilisation=0.0))
     monkeypatch.setattr(command, "evaluate_design", evaluated := Kept(command.evaluate_design))
-    monkeypatch.setattr(command, "simulated_cycles", lambda *_: evaluated.result.latency_cycles + late)
+
+    def simulated(chip, *_):
+        (tmp_path / chip.name).mkdir(exist_ok=True)
+        (tmp_path / chip.name / "chip.v").write_text("module chip;\nendmodule\n")
+        return evaluated.result.latency_cycles + late
+
+    monkeypatch.setattr(command, "simulated_cycles", simulated)
     assert command.main(["--out", str(tmp_path)]) == late
     printed = capsys.readouterr()
     assert told in printed.out + printed.err

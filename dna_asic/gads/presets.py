@@ -12,7 +12,7 @@ _FILE = Path(__file__).with_suffix(".yaml")
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One entry of presets.yaml; keys as there. verified_by: digest of the generator (`rtl_gen.emit`) with which
+    """One entry of presets.yaml; keys as there. verified: `rtl_gen.emit.verilog_digest` of the Verilog for which
     `make presets` last held, bytes and cycles of its layers in simulation; None before the first time.
     """
 
@@ -21,18 +21,18 @@ class Preset:
     port_bytes: int
     memory_latency_cycles: int
     chunk: ChunkConfig
-    verified_by: str | None = None
+    verified: str | None = None
 
     def accelerator(self, name: str, clk_period_ns: float) -> AcceleratorConfig:
         """The chip at a clock."""
         return AcceleratorConfig(name=name, chunks=(self.chunk,), port_bytes=self.port_bytes,
                                  memory_latency_cycles=self.memory_latency_cycles, clk_period_ns=clk_period_ns)
 
-    def status(self, generator: str) -> str:
-        """What is known of the Verilog that a generator makes of it."""
-        if self.verified_by is None:
+    def status(self, verilog: str) -> str:
+        """What is known of its Verilog with this digest."""
+        if self.verified is None:
             return "not verified"
-        return "verified" if self.verified_by == generator else "verified with an earlier generator"
+        return "verified" if self.verified == verilog else "verified before the generator changed"
 
 
 def presets() -> dict[str, Preset]:
