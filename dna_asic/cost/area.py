@@ -243,7 +243,7 @@ def _noc(chunk):
 
 
 def _beat_bits(chunk, operand, axis):
-    """What hops beside the words of W or I, for the masks and words of an axis: valid, other axis, word, row, column."""
+    """What hops beside the words of W or I for an axis: valid, other axis, word, row, column."""
     dim, across = chunk.axes[axis][0], axis != chunk.line_axis
     bits = across + 6 * (dim in POSITIONED[operand])
     if operand is W:

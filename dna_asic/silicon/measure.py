@@ -1,5 +1,6 @@
 """One point through synthesis, simulation and power: what its logic is, block by block."""
 
+import functools
 import hashlib
 import random
 import re
@@ -61,6 +62,7 @@ def block_of(module: str) -> str:
     return next(block for pattern, block in _BLOCKS if pattern.search(module))
 
 
+@functools.lru_cache(maxsize=256)
 def mappings(chip: AcceleratorConfig) -> dict[str, Mapping]:
     """The workload on a chip, each layer as the quickest of some random mappings has it.
 
