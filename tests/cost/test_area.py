@@ -30,19 +30,23 @@ def test_terms_of_a_tree_hand_computed():
     terms = area_terms(make_chip("kc-tree-4x4"))["pe_array"]  # four lines of four PEs, n_o = 2, one root a line
     assert terms["mac_area_um2"] == 16 and terms["accumulator_area_um2"] == 4
     assert terms["adder_area_um2"] == 4 * (2 * 16 + 17)
-    assert terms["ff_area_um2"] == 4 * 18 + 2 * 32 and terms["mux_area_um2"] == (4 - 2) * 32
+    operands = 8 * (16 + 4)  # a file of W in each PE, one of I a column
+    assert terms["ff_area_um2"] == operands + 4 * 18 + 2 * 32
+    assert terms["mux_area_um2"] == operands + (4 - 2) * 32
 
 
 def test_terms_of_a_chain_hand_computed():
     terms = area_terms(make_chip("kc-drain-4x4"))["pe_array"]  # a root in each of 16 PEs, 4 lines, n_o = 4
     assert terms["accumulator_area_um2"] == 16
-    assert terms["adder_area_um2"] == terms["ff_area_um2"] == 4 * 4 * 32 and terms["mux_area_um2"] == 0
+    operands = 8 * (16 + 4)
+    assert terms["adder_area_um2"] == 4 * 4 * 32 == terms["ff_area_um2"] - operands
+    assert terms["mux_area_um2"] == operands
 
 
 def test_flip_flops_of_register_files():
-    chip = make_chip("kc-tree-4x4")  # 8 and 16 words of W and I in 16 PEs, 8 of O at 4 roots, two halves
-    assert flip_flops(chip)["rf"] == 2 * (16 * 8 * (8 + 16) + 4 * 32 * 8)
-    assert area_terms(chip)["rf"] == {"rf_area_um2": 2 * (16 * 8 * (8 + 16) + 4 * 32 * 8)}
+    chip = make_chip("kc-tree-4x4")  # two halves: 8 words of W in 16 PEs, 16 of I for 4 columns, 8 of O at 4 roots
+    bits = 2 * (16 * 8 * 8 + 4 * 8 * 16 + 4 * 32 * 8)
+    assert flip_flops(chip)["rf"] == bits and area_terms(chip)["rf"] == {"rf_area_um2": bits}
 
 
 def test_area_is_terms_times_coefficients():
