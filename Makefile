@@ -16,7 +16,7 @@ RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
 APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
-.PHONY: help setup tools search rtl sim synth compare report contract presets das rivals runs doctor test test-all \
+.PHONY: help setup tools search rtl sim synth compare report contract presets silicon das rivals runs doctor test test-all \
         lint clean
 .DEFAULT_GOAL := help
 
@@ -33,6 +33,7 @@ help:
 	@echo "make presets   named chips on layers of ResNet-18 and MobileNetV2: utilisation and area"
 	@echo "make das       the accelerator search against the optimum of an enumerated space"
 	@echo "make rivals    that search beside random, evolution, REINFORCE and Bayesian search"
+	@echo "make silicon   area and power of the cost model beside synthesis, on points of the space"
 	@echo "make test      lint, import rules and quick tests; make test-all: slow ones too"
 
 setup: $(STAMP) tools
@@ -77,6 +78,9 @@ das: setup
 
 rivals: setup
 	$(RUN_TOOL) -m dna_asic.rivals --target $(TARGET) $(ARGS)
+
+silicon: setup
+	$(RUN_TOOL) -m dna_asic.silicon --target $(TARGET) --seed $(SEED) $(ARGS)
 
 compare: setup
 	$(RUN_TOOL) -m dna_asic.compare --run $(RUN) $(ARGS)

@@ -19,7 +19,8 @@ from dna_asic.technology import Technology, load_technology
 from flows.openroad.flow import SynthRecord, run_flow
 from flows.openroad.platforms import NAMES
 
-LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess", "clock")  # of the cost model: cells, not macros or DRAM
+LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess", "control", "clock")  # of the cost model: no macros, no DRAM
+MAPPED = ".mapped"  # beside the runs: modules that synthesis has mapped, for all of them
 WAVES = ("sim/activity.json", "sim/activity.vcd")
 
 
@@ -86,7 +87,8 @@ def synth(args: argparse.Namespace) -> dict:
     with going_on(f"{args.command_line} (finished steps are not run again)"), run.working("synth") as folder:
         record = run_flow(
             rtl=rtl, out=folder, clk_period_ns=clk_period_ns, technology=technology, waves=waves,
-            platform=args.platform, place_and_route=args.pnr, progress=lambda line: progress(args, line))
+            platform=args.platform, place_and_route=args.pnr, cache=run.path.parent / MAPPED,
+            progress=lambda line: progress(args, line))
         energy = inference_energy(record, report, technology, simulated_cycles(run))
         text, plain = summary_text(record, energy, report), synth_record(record, energy)
         write_text_atomically(folder / "synth.txt", text + "\n")

@@ -49,12 +49,13 @@ class ChipRun:
 def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, runs: Sequence[Sequence[bytes]], *,
              work: Path, build_root: Path, simulator: str = "verilator", stall_seed: int = 0,
              limit_cycles: int = 100_000_000, waves: bool = False, record: int | None = None,
-             quick: bool = False, steps: bool = False) -> list[ChipRun]:
+             quick: bool = False, steps: bool = False, gates: bool = False) -> list[ChipRun]:
     """Each run with its images' input tensors (memory bytes), one run after another without reset, until one fails.
 
     stall_seed: 0 for the ideal memory. limit_cycles: give up a run after so many. waves: build so that waves can be
     recorded (slower). record: run from which on waves go to `work`/activity.vcd. quick: see `run_bench`. steps: let
-    the bench write `work`/steps.txt (`sim.steps`). Raises ToolError, VerificationError.
+    the bench write `work`/steps.txt (`sim.steps`). gates: `verilog` is a netlist: events are 0. Raises
+    ToolError, VerificationError.
     """
     work = Path(work).resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def run_chip(verilog: Path, program: Program, accelerator: AcceleratorConfig, ru
     port, images = accelerator.port_bytes, [image for run in runs for image in run]
     memory = _Memory.of(program, [len(run) for run in runs], port)
     (work / "image.hex").write_text(memory.hex(program, images))
-    (work / "vector_chip.v").write_text(vector_chip(accelerator, steps))
+    (work / "vector_chip.v").write_text(vector_chip(accelerator, steps, gates))
     job = {"chunks": [{"program": memory.program + c.address, "length": len(c.layers)} for c in program.chunks],
            "registers": {"output": memory.output, "timeout": 0, "input_pitch": program.input.pitch,
                          "output_pitch": program.output.pitch},

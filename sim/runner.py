@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cocotb_tools.runner import get_runner
+from cocotb_tools.runner import Icarus, get_runner
 
 from dna_asic.errors import ToolError, VerificationError, require_room
 
@@ -90,7 +90,7 @@ def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Pat
     folder = Path(build_root).resolve() / f"{top}-{simulator}-{_digest(sources, parameters, arguments, flags)}"
     work.mkdir(parents=True, exist_ok=True)
     with _environment(PATH=f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}", MAKEFLAGS=flags):
-        runner = get_runner(simulator)
+        runner = _IcarusWaves() if waves and simulator == "icarus" else get_runner(simulator)
         if not (folder / "built").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -98,7 +98,7 @@ def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Pat
             os.environ["MAKEFLAGS"] += _made(runtime)
             _step(f"Build of {top} in {simulator}", folder / "build.log", runner.build, sources=sources,
                   hdl_toplevel=top, build_dir=folder, parameters=parameters, timescale=_TIMESCALE,
-                  build_args=arguments, waves=waves, always=True)
+                  build_args=arguments, waves=waves and simulator == "verilator", always=True)
             if simulator == "verilator":
                 _keep_runtime(folder, runtime)
                 _keep_only(folder, top, "build.log")
@@ -119,6 +119,13 @@ def run_bench(*, module: str, top: str, sources: Sequence[Path], build_root: Pat
     if fault or failed is None:
         (folder / "built").unlink(missing_ok=True)  # what does not run is built anew
         raise fault or ToolError(f"Simulation of {top} in {simulator} ended without results; see {log}.")
+
+
+class _IcarusWaves(Icarus):
+    """With the dump that the bench itself asks for, a VCD."""
+
+    def _test_command(self):
+        return [[word for word in command if word != "-none"] for command in super()._test_command()]
 
 
 def _build_arguments(simulator, waves):

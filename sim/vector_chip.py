@@ -14,10 +14,10 @@ _LITE = """
     .s_axil_arready(arready_lite), .s_axil_rdata(rdata_lite), .s_axil_rvalid(rvalid_lite), .s_axil_rready(1'b1)"""
 
 
-def vector_chip(accelerator: AcceleratorConfig, steps: bool = False) -> str:
+def vector_chip(accelerator: AcceleratorConfig, steps: bool = False, gates: bool = False) -> str:
     """Verilog of module `vector_chip`: `chip` with field n of every vector for the memory port of chunk n, and a task
     that writes the counters of EVENTS of one chunk, a space before each. steps: it also writes the
-    steps of `sim.steps`.
+    steps of `sim.steps`. gates: the chip is a netlist, in which no counter has its name: 0 stands for each.
     """
     prefixes, port = port_prefixes(len(accelerator.chunks)), accelerator.port_bytes
     outputs = {"arvalid": 1, "araddr": 32, "arlen": 8, "rready": 1, "awvalid": 1, "awaddr": 32, "awlen": 8, "wvalid": 1,
@@ -35,15 +35,15 @@ def vector_chip(accelerator: AcceleratorConfig, steps: bool = False) -> str:
         "    output arready_lite, output rvalid_lite, input [11:0] address, input [31:0] wdata_lite,",
         f"    output [31:0] rdata_lite, output irq, output [{len(prefixes) - 1}:0] layer_done,",
         ",\n".join(vectors), ");", "chip chip (", "    .clk(clk), .rst(rst), .irq(irq), .layer_done(layer_done),"
-        + _LITE + ",", ",\n".join(fields), ");", *_counter_task(len(prefixes)),
+        + _LITE + ",", ",\n".join(fields), ");", *_counter_task(len(prefixes), gates),
         steps_verilog(len(prefixes)) if steps else "", "endmodule", ""])
 
 
-def _counter_task(chunks):
+def _counter_task(chunks, gates):
     yield "task write_counters(input integer file, input integer chunk);"
     yield "    case (chunk)"
     for n in range(chunks):
-        counters = ",\n        ".join(f"chip.chunk_{n}.control.count_{name}" for name in EVENTS)
+        counters = ",\n        ".join("0" if gates else f"chip.chunk_{n}.control.count_{name}" for name in EVENTS)
         yield f'    {n}: $fwrite(file, "{" %0d" * len(EVENTS)}",\n        {counters});'
     yield "    endcase"
     yield "endtask"

@@ -3,9 +3,10 @@
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
 
+from dna_asic.cost.area import area_um2
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.cost.counts import count
-from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, area_um2, event_energies_pj, idle_pj_per_cycle
+from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, event_energies_pj, idle_pj_per_cycle
 from dna_asic.cost.model import event_counts, fetch_cycles, layer_cycles, schedule_of
 from dna_asic.cost.schedule import Schedule, period_cycles, schedule
 from dna_asic.errors import SpecError

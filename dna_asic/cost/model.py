@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dna_asic.cost.area import area_um2
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.cost.closed_form import Member, shared_cycles, unshared_cycles
 from dna_asic.cost.counts import Schedule, count, used_sets
-from dna_asic.cost.energy import EVENTS, area_um2, event_energies_pj, idle_pj_per_cycle
+from dna_asic.cost.energy import EVENTS, event_energies_pj, idle_pj_per_cycle
 from dna_asic.cost.nest import Nest, Order, OrderBatch, visited_tiles
 from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.dims import Operand

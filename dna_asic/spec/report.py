@@ -46,7 +46,7 @@ class CostReport:
     image, in the run of one.
 
     Energy is of one image alone; its clock and leakage are those of all chunks over the whole latency.
-    energy_pj_by_level: mac, rf, noc, gb, dram, postprocess, clock, leakage. area_um2_by_block likewise. EDP is
+    energy_pj_by_level: mac, rf, noc, gb, dram, postprocess, control, clock, leakage. area_um2_by_block likewise. EDP is
     energy of one inference times latency of one inference, in J s.
     """
 

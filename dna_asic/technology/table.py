@@ -13,6 +13,14 @@ from dna_asic.technology.scaling import FACTORS
 FOLDER = Path(__file__).parent
 MARKS = ("[T]", "[C]", "[D]", "[M]")  # read in a published text, in public code or data, derived, from memory
 UNCONFIRMED = "[M]"
+CALIBRATED = {  # what `make silicon` fits, and the factor that carries it to another node
+    name: "area" if "_area_um2" in name else "energy" for name in (
+        "mac_pj", "postprocess_pj", "rf_base_pj_per_bit", "rf_slope_pj_per_bit_byte", "noc_pj_per_bit", "control_pj",
+        "ff_write_pj", "ff_area_um2", "mux_area_um2", "mac_area_um2", "accumulator_area_um2", "adder_area_um2",
+        "rf_area_um2", "psum_area_um2", "fill_area_um2", "coordinate_area_um2", "window_area_um2",
+        "sequencer_area_um2", "dma_area_um2", "postprocess_area_um2",
+        "lane_area_um2", "pool_area_um2", "control_area_um2",)}
+CALIBRATION = re.compile(r"calibrated: make silicon, seed \d+, \d+ points, .+ \[D\]")
 SCALED_TOLERANCE = 1e-3  # of a value against its original times the factor: values are rounded
 UNITS = {  # every coefficient a file must give, and its unit
     "supply_v": "V",
@@ -26,10 +34,25 @@ UNITS = {  # every coefficient a file must give, and its unit
     "sram_write_factor": "write energy / read energy",
     "noc_pj_per_bit_mm": "pJ/bit per mm of wire",
     "dram_pj_per_bit": "pJ/bit",
-    "gate_area_um2": "um2 per NAND2",
-    "ff_area_um2": "um2 per flip-flop",
+    "noc_pj_per_bit": "pJ/bit filled or drained, logic alone",
+    "control_pj": "pJ per cycle of a chunk's sequencers, DMA and control",
     "ff_write_pj": "pJ per clocked bit",
-    "mac_area_um2": "um2 per int8 multiplier and 32-bit adder",
+    "ff_area_um2": "um2 per flip-flop",
+    "mux_area_um2": "um2 per bit chosen from two",
+    "mac_area_um2": "um2 per PE, register files apart",
+    "accumulator_area_um2": "um2 per accumulator",
+    "adder_area_um2": "um2 per bit of an adder between PEs",
+    "rf_area_um2": "um2 per bit of a register file",
+    "psum_area_um2": "um2 per lane of the drain, at the O buffer",
+    "fill_area_um2": "um2 per chunk, fills and drain",
+    "coordinate_area_um2": "um2 per mask bit",
+    "window_area_um2": "um2 per row or column of PEs with a window of the input",
+    "sequencer_area_um2": "um2 per chunk, sequencers of array and tiles",
+    "dma_area_um2": "um2 per chunk, DMA",
+    "postprocess_area_um2": "um2 per chunk, post-processing",
+    "lane_area_um2": "um2 per lane of post-processing",
+    "pool_area_um2": "um2 per byte of a beat that is pooled",
+    "control_area_um2": "um2 per chunk, control",
     "sram_area_um2_per_bit": "um2/bit",
     "sram_overhead_um2": "um2 per macro",
     "sram_access_base_ns": "ns",
@@ -134,6 +157,8 @@ def _faults(entry: Value, unit: str, node_nm: int) -> Iterator[str]:
         yield "has no source; say where it was read."
     elif not any(mark in entry.source for mark in MARKS):
         yield f"has a source without a mark: '{entry.source}'; add one of {', '.join(MARKS)}."
+    elif entry.source.startswith("calibrated") and not CALIBRATION.fullmatch(entry.source):
+        yield f"must name seed, points and library of its calibration, not '{entry.source}'."
     if not (math.isfinite(entry.value) and entry.value >= 0):
         yield f"must not be negative, not {entry.value}."
     elif entry.scaled:

@@ -25,17 +25,27 @@ class Floorplan:
 
 def macro_instances(netlist: str, top: str) -> dict[str, str]:
     """{instance path: macro} of every memory below `top`, in the netlist's order; "/" stands between levels."""
-    bodies = {name: _INSTANCE.findall(body) for name, body in
-              re.findall(r"^module \\?(\S+?)\s*\(.*?;(.*?)^endmodule", netlist, re.DOTALL | re.MULTILINE)}
-    return dict(_walk(bodies, top, ""))
+    return {path: kind for path, kind in module_instances(netlist, top).items() if kind.startswith("sram_")}
+
+
+def module_instances(netlist: str, top: str) -> dict[str, str]:
+    """{instance path: module} of every module and memory below `top`; `top` itself has the path ""."""
+    bodies = {name: _INSTANCE.findall(text.partition(";")[2]) for name, text in module_bodies(netlist).items()}
+    return {"": top, **dict(_walk(bodies, top, ""))}
+
+
+def module_bodies(netlist: str) -> dict[str, str]:
+    """{module: its text} of a netlist."""
+    found = re.findall(r"^(module \\?(\S+?)\s*\(.*?^endmodule\n)", netlist, re.DOTALL | re.MULTILINE)
+    return {name: text for text, name in found}
 
 
 def _walk(bodies, module, prefix) -> Iterator[tuple[str, str]]:
     for kind, name in bodies[module]:
         path = prefix + name
-        if kind.startswith("sram_"):
+        if kind.startswith("sram_") or kind in bodies:
             yield path, kind
-        elif kind in bodies:
+        if kind in bodies:
             yield from _walk(bodies, kind, path + "/")
 
 

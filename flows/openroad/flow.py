@@ -92,11 +92,12 @@ def top_module(verilog: str) -> str:
 
 def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technology,
              waves: Path | None = None, platform: str | None = None, place_and_route: bool = False,
-             progress: Callable[[str], None] = lambda line: None) -> SynthRecord:
+             cache: Path | None = None, progress: Callable[[str], None] = lambda line: None) -> SynthRecord:
     """Run all steps on `rtl` with working files under `out`; results of unchanged inputs are taken from there.
 
     Memories are priced by `technology`, the target node's; their access time is taken to the library's node by the
-    published factor of delay. waves: a VCD (or activity JSON) of the simulation. Raises SpecError, ToolError.
+    published factor of delay. waves: a VCD (or activity JSON) of the simulation. cache: mapped modules, which designs
+    share (default: under `out`). Raises SpecError, ToolError.
     """
     rtl, out = rtl.resolve(), out.resolve()  # each tool runs in a folder of its own
     text = rtl.read_text()
@@ -110,7 +111,8 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
     common = {"top": top, "platform": library.platform, "clk_period_ns": clk_period_ns, "liberty": library.liberty}
     macros = {name: macro_of(technology, words, bits) for name, words, bits in macro_shapes(text)}
     stubs = tuple(at_node(m, target_nm, library.platform.node_nm) for m in macros.values())
-    mapped = _timed(progress, "[2/4] synthesis (Yosys, ABC)", synthesis_step(rtl=rtl, **common), out)
+    mapped = _timed(progress, "[2/4] synthesis (Yosys, ABC)", synthesis_step(
+        rtl=rtl, cache=(cache or out / "mapped").resolve(), progress=progress, **common), out)
     timed = _timed(progress, "[3/4] timing and power (OpenSTA)", timing_step(
         netlist=mapped.folder / "netlist.v", macros=stubs, **common), out)
     blocks = timed.metrics["blocks"]

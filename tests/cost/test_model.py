@@ -261,17 +261,18 @@ def test_systolic_delivery_costs_registers_and_hops():
 
 
 def test_hop_registers_hand_computed():
-    # 4 x 3 PEs, (K, C): both operands have lanes along the columns and hop down the rows, which are lines; the PEs of a
-    # column share a register file of I where it does not hop
+    # 4 x 3 PEs, words of 3 (W) and 4 (I) address bits. (K, C): both operands have lanes along the columns and hop down
+    # the rows, which are lines: per hop a word with its address, what places the beat, and a mask bit of each column
     wired, hopping = (accelerator(pe_cols=3, n_w=1, n_i=1, delivery=delivery) for delivery in Delivery)
-    own = 9 * 8 * (2 * wired.chunk.rf_i_words + 1)
-    assert register_bits(hopping) - register_bits(wired) == 3 * (13 + 8 + 3) + 3 * (33 + 8 + 3) + own
-    # (P, Q): no lanes; down the rows, with each column's place in the box, and along every row from PE to PE; W is
-    # shared by all PEs, or by none
+    w, i = 3 * (8 + 3 + (1 + 6 + 3) + 3), 3 * (8 + 4 + (1 + 12) + 3)
+    own = 9 * 8 * (2 * wired.chunk.rf_i_words + 1)  # the PEs of a column share a file of I where it does not hop
+    assert register_bits(hopping) - register_bits(wired) == w + i + own
+    # (P, Q): no lanes; down the rows, with each column's place in the box, and along every row from PE to PE
     wired, hopping = (accelerator(pe_cols=3, row_dim=P, col_dim=Q, n_w=1, n_i=1, n_o=1, delivery=delivery)
                       for delivery in Delivery)
-    lines, places = 3 * (13 + 8 + 3) + 3 * (33 + 8 + 3 * 5), 2 * (13 + 4 * (8 + 3 + 1)) + 2 * (33 + 4 * (8 + 4 + 1))
-    own = 11 * 8 * (2 * wired.chunk.rf_w_words + 1)
+    lines = 3 * (8 + 3 + (1 + 3) + 3) + 3 * (8 + 4 + (1 + 13 + 12) + 3 * 5)
+    places = 2 * 4 * (1 + 8 + 3) + 2 * (10 + 4 * (1 + 8 + 4))
+    own = 11 * 8 * (2 * wired.chunk.rf_w_words + 1)  # W is shared by all PEs, or by none
     assert register_bits(hopping) - register_bits(wired) == lines + places + own
 
 
