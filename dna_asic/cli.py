@@ -23,6 +23,7 @@ COMMANDS = {  # name: (module, what it does)
     "report": ("dna_asic.page", "one HTML page of a run"),
     "contract": ("dna_asic.contract.__main__", "cost model against Verilog on random chips and layers"),
     "presets": ("dna_asic.presets", "named chips on layers of published networks"),
+    "silicon": ("dna_asic.silicon.__main__", "area and power of the cost model's logic beside synthesis"),
     "das": ("dna_asic.das", "the accelerator search against the optimum of an enumerated space"),
     "rivals": ("dna_asic.rivals", "that search beside random, evolution, REINFORCE and Bayesian search"),
     "runs": ("dna_asic.list_runs", "run folders with state and key figures"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dna_asic.command import run_command
+from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.errors import SpecError, VerificationError
 from dna_asic.report.files import write_json_atomically, write_text_atomically
 from dna_asic.report.plots import scatter_chart
@@ -41,26 +41,28 @@ def parser() -> argparse.ArgumentParser:
                    "and write them into the technology files")
     p.add_argument("--nvdla", action="store_true", help="only the K x C preset at NVDLA's sizes beside its own areas")
     p.add_argument("--runs-dir", type=Path, default=Path("runs"), help="(default: %(default)s)")
+    add_output_options(p)
     return p
 
 
-def main(argv=None) -> int:
+def main(argv=None, prog=None) -> int:
     """Exit status 0; 1 where an error is beyond its limit on the points that the fit did not see; 2 for others."""
-    return run_command(silicon, parser(), argv)
+    return run_command(silicon, parser(), argv, prog)
 
 
-def silicon(args: argparse.Namespace) -> None:
-    """The whole job; see the module."""
+def silicon(args: argparse.Namespace) -> dict:
+    """The whole job; see the module. Returns what was written."""
     technology = load_technology(args.target)
     if args.nvdla:
         print(nvdla_table())
-        return
+        return {}
     if args.points < LEAST_POINTS or args.seed < 0:
         raise SpecError(f"--points must be at least {LEAST_POINTS} and --seed at least 0, not {args.points} and "
                         f"{args.seed}.")
     folder = args.runs_dir / "silicon" / f"{args.target}-seed{args.seed}"
     chips = points(args.points, args.seed, technology.clk_period_ns)
-    measured = collect(chips, technology, args.seed, folder, args.runs_dir / ".mapped")
+    with going_on(f"{args.command_line} (finished points are kept)"):
+        measured = collect(chips, technology, args.seed, folder, args.runs_dir / ".mapped", args.quiet)
     if args.calibrate:
         values = fit([pair for n, pair in enumerate(zip(chips, measured)) if is_training(n)], technology)
         source = (f"calibrated: make silicon, seed {args.seed}, {args.points} points, predictive{technology.node_nm} "
@@ -69,13 +71,13 @@ def silicon(args: argparse.Namespace) -> None:
         technology = with_values(technology, values)
     found = [figures_of(chip, one, predict(chip, technology), is_training(n))
              for n, (chip, one) in enumerate(zip(chips, measured))]
-    report(found, args, folder)
+    return report(found, args, folder)
 
 
-def collect(chips, technology, seed: int, folder: Path, cache: Path) -> list[Measured]:
+def collect(chips, technology, seed: int, folder: Path, cache: Path, quiet: bool = False) -> list[Measured]:
     """Every point's measurement, from the folder where it is there already."""
     found = []
-    with tqdm(chips, desc="silicon", unit="point", file=sys.stderr) as bar:
+    with tqdm(chips, desc="silicon", unit="point", disable=quiet, file=sys.stderr) as bar:
         for chip in bar:
             path, key = folder / f"{chip.name}.json", point_key(chip, technology, seed)
             kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -90,12 +92,13 @@ def collect(chips, technology, seed: int, folder: Path, cache: Path) -> list[Mea
     return found
 
 
-def report(found: list[Figures], args: argparse.Namespace, folder: Path) -> None:
-    """Tables, plot and record; raises VerificationError beyond the limits."""
+def report(found: list[Figures], args: argparse.Namespace, folder: Path) -> dict:
+    """Tables, plot and record (returned); raises VerificationError beyond the limits."""
     text = "\n\n".join([format_table(POINT_HEADERS, point_rows(found)), format_table(BLOCK_HEADERS, block_rows(found))])
     write_text_atomically(folder / "silicon.txt", text + "\n")
-    write_json_atomically(folder / "silicon.json", {
-        "seed": args.seed, "target": args.target, "summary": summary(found), "points": [to_plain(f) for f in found]})
+    record = {"seed": args.seed, "target": args.target, "summary": summary(found),
+              "points": [to_plain(f) for f in found]}
+    write_json_atomically(folder / "silicon.json", record)
     series = {name: [f for f in found if f.training == training]
               for name, training in (("fitted", True), ("unseen", False))}
     scatter_chart(folder / "silicon.png", [
@@ -106,6 +109,7 @@ def report(found: list[Figures], args: argparse.Namespace, folder: Path) -> None
     print(last_line(found))
     if broken := limits_broken(found):
         raise VerificationError("Model against synthesis: " + "; ".join(broken) + ".")
+    return record
 
 
 if __name__ == "__main__":
