@@ -67,7 +67,7 @@ def test_search_writes_a_whole_run(whole):
     chip, shapes = design.accelerator, hardware_shapes(design.network, design.accelerator.port_bytes)
     assert list(design.mappings) == [name for name, _ in shapes]
     for name, shape in shapes:
-        check_mapping(shape, chip, chip.chunks[0], design.mappings[name])
+        check_mapping(shape, chip, chip.chunks[design.assignment.get(name, 0)], design.mappings[name])
     assert load_quant(whole / "quant").network == design.network
     assert len(json.loads((whole / "history.json").read_text())) == 3
     assert RunFolder.open(whole.parent / "latest").path.samefile(whole)
