@@ -79,7 +79,7 @@ COMP_WORDS=(dna-asic synth --pl); COMP_CWORD=2; $function; echo "${COMPREPLY[@]}
 COMP_WORDS=(dna-asic s); COMP_CWORD=1; $function; echo "${COMPREPLY[@]}"
 """)
     done = subprocess.run(["bash", str(script)], capture_output=True, text=True)
-    assert done.stdout.split("\n")[:2] == ["--platform", "search sim synth"] and not done.stderr
+    assert done.stdout.split("\n")[:2] == ["--platform", "search sim synth silicon"] and not done.stderr
 
 
 def test_light_commands_do_not_load_torch(tmp_path):

@@ -33,7 +33,8 @@ BLOCK_HEADERS = ("block", "share of area %", "mean error %", "worst error %")
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m dna_asic.silicon", description=__doc__.split("\n\n")[0])
+    p = argparse.ArgumentParser(prog="python -m dna_asic.silicon", description=__doc__.split("\n\n")[0],
+                                epilog="example: python -m dna_asic.silicon --points 12")
     p.add_argument("--points", type=int, default=POINTS, help="the presets and random ones (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="of points and workload (default: %(default)s)")
     p.add_argument("--target", default="asic-28nm", help="technology (default: %(default)s)")

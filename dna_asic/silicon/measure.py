@@ -29,7 +29,8 @@ from sim.chip import run_chip
 from sim.integers import random_images, random_quant
 
 _BLOCKS = tuple((re.compile(pattern), block) for pattern, block in (
-    (r"\.rf(_o)?$", "rf"), (r"^(pe$|pe_|operand_|feed_|accumulator_|adder_tree_)|\.core\.array$", "pe_array"),
+    (r"^(operand_file|accumulator)_\w+\.rf(_o)?$", "rf"),
+    (r"^(pe$|pe_|operand_|feed_|accumulator_|adder_tree_)|\.core\.array$", "pe_array"),
     (r"\.core\.(weight_fill|input_fill|output_drain)\b", "noc"), (r"\.core\.gb_", "psum"),
     (r"\.core\.sequencer\b|\.tiles\b", "sequencer"), (r"\.(reader|writer|read_bus|write_bus)\b", "dma"),
     (r"\.post\b|^requantiser$", "postprocess"), (r"", "control")))
