@@ -51,7 +51,8 @@ COMMANDS = {SIM: "make rtl sim", SYNTH: "make synth", COMPARE: "make compare", H
 ACCURACY = {"int8_test_accuracy": "int8 accuracy on test", "int8_agreement": "int8 agrees with float"}
 MOST_PICTURES_BYTES = 1_000_000
 BLOCKS = {"noc": ("NoC", "logic"), "sequencer": ("sequencer", "logic"), "dma": ("DMA", "logic"),
-          "postprocess": ("post-processing", "logic"), "parameters": ("parameters", "memory")}
+          "postprocess": ("post-processing", "logic"), "parameters": ("parameters", "memory"),
+          "psum": ("at the psum buffer", "logic"), "control": ("control", "logic")}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -192,7 +193,7 @@ def _layer(spec: LayerSpec, shape: LayerShape, chunk: int, alone: AcceleratorCon
            table: dict[str, float], simulated: float | None) -> Layer:
     rows, cols = spec.out_hw
     energy = energy_by_operand_pj(cost.counts, table)
-    energy |= {level: {"": cost.energy_pj[level]} for level in ("clock", "leakage")}
+    energy |= {level: {"": cost.energy_pj[level]} for level in ("control", "clock", "leakage")}
     causes = cycles_by_cause(shape, alone, mapping)
     s = spec.shape
     return Layer(
@@ -271,8 +272,8 @@ def _blocks(alone: AcceleratorConfig, technology: Technology):
                 grid=(alone.chunk.pe_rows, alone.chunk.pe_cols))
     for x in Operand:
         yield Block(name=f"GB {x.name}", kind="memory", area_um2=buffer_area_um2(alone, x, technology))
-    for key in area.keys() - {"pe_array", "rf", "gb"}:
-        name, kind = BLOCKS.get(key, (key, "logic"))
+    for key in BLOCKS:
+        name, kind = BLOCKS[key]
         yield Block(name=name, kind=kind, area_um2=area[key])
 
 

@@ -27,7 +27,7 @@ CAUSES = {"compute": "the PEs work", "fill": "the array waits for weights or inp
           "drain": "the array waits for psums to leave", "memory": "waits for reads from memory",
           "store": "waits for post-processing and the write to memory",
           "control": "fetch and decoding of the instruction, starts of tiles"}
-LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "clock", "leakage")
+LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "control", "clock", "leakage")
 OPERANDS = {"W": "W", "I": "I", "O": "O", "": "other"}
 LOOP_LEVELS = {"dram": "DRAM", "gb": "GB", "row": "rows", "col": "columns", "rf": "RF"}
 COLOURS = {**{name: f"c{n}" for n, name in enumerate(CAUSES)}, **{name: f"c{n}" for n, name in enumerate(LEVELS)}}

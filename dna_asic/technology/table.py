@@ -160,7 +160,7 @@ def _faults(entry: Value, unit: str, node_nm: int) -> Iterator[str]:
     elif entry.source.startswith("calibrated") and not CALIBRATION.fullmatch(entry.source):
         yield f"must name seed, points and library of its calibration, not '{entry.source}'."
     if not (math.isfinite(entry.value) and entry.value >= 0):
-        yield f"must not be negative, not {entry.value}."
+        yield f"has a value that must not be negative, not {entry.value}."
     elif entry.scaled:
         yield from _scaling_faults(entry.value, entry.scaled, node_nm)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dna_asic.spec.accelerator import ChunkConfig, Mapping
+from dna_asic.spec.accelerator import ChunkConfig, Delivery, Mapping
 from dna_asic.spec.dims import DIMS, REDUCTION, RELEVANT, Operand
 from dna_asic.spec.geometry import Geometry, ceil_div, positions
 from dna_asic.spec.instruction import FIELDS, Instruction, nest_jumps
@@ -180,7 +180,8 @@ def core_counts(chunk, port_bytes, mapping, geo) -> dict[str, int]:
     axes = (("row", chunk.row_dim), ("col", chunk.col_dim))
     trees = chunk.reduction_axes if chunk.reduction.value == "tree" else ()
     roots = int(np.prod([mapping.noc[d] for a, d in axes if a not in trees]))
-    files = {x: int(np.prod([mapping.noc[d] for _, d in axes if d in RELEVANT[x]])) for x in (W, I)}
+    own = chunk.delivery is Delivery.SYSTOLIC
+    files = {x: int(np.prod([mapping.noc[d] for _, d in axes if own or d in RELEVANT[x]])) for x in (W, I)}
     steps, compute = int(np.prod(mapping.gb)), int(np.prod(mapping.rf))
     tiles = {x: reuse(mapping.gb_order, mapping.gb, x) for x in Operand}
     rf_reads = {x: reuse(mapping.rf_order, mapping.rf, x) * steps for x in Operand}
