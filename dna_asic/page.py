@@ -193,7 +193,7 @@ def _layer(spec: LayerSpec, shape: LayerShape, chunk: int, alone: AcceleratorCon
            table: dict[str, float], simulated: float | None) -> Layer:
     rows, cols = spec.out_hw
     energy = energy_by_operand_pj(cost.counts, table)
-    energy |= {level: {"": cost.energy_pj[level]} for level in ("control", "clock", "leakage")}
+    energy |= {level: {"": pj} for level, pj in cost.energy_pj.items() if level not in energy}
     causes = cycles_by_cause(shape, alone, mapping)
     s = spec.shape
     return Layer(

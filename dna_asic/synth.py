@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from dna_asic.command import add_output_options, going_on, progress, run_command
+from dna_asic.cost import LOGIC_LEVELS
 from dna_asic.errors import SpecError
 from dna_asic.origin import write_origin
 from dna_asic.report.files import write_json_atomically, write_text_atomically
@@ -19,7 +20,6 @@ from dna_asic.technology import Technology, load_technology
 from flows.openroad.flow import SynthRecord, run_flow
 from flows.openroad.platforms import NAMES
 
-LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess", "control", "clock")  # of the cost model: no macros, no DRAM
 MAPPED = ".mapped"  # beside the runs: modules that synthesis has mapped, for all of them
 WAVES = ("sim/activity.json", "sim/activity.vcd")
 

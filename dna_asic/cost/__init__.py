@@ -4,11 +4,11 @@ from dna_asic.cost.area import area_terms, area_um2, buffer_area_um2, flip_flops
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch, layer_kind, mapping_at
 from dna_asic.cost.causes import Cause, cycles_by_cause
 from dna_asic.cost.design import design_schedule, energy_by_operand_pj, evaluate_design
-from dna_asic.cost.energy import event_energies_pj, idle_pj
+from dna_asic.cost.energy import LOGIC_LEVELS, event_energies_pj, idle_pj
 from dna_asic.cost.model import CostBatch, Prices, cheapest_rf_orders, evaluate, layer_cycles, schedule_of
 from dna_asic.cost.schedule import Schedule, period_cycles
 
-__all__ = ["Cause", "ChipBatch", "CostBatch", "LayerBatch", "MappingBatch", "Prices", "Schedule", "area_terms",
-           "area_um2", "buffer_area_um2", "cheapest_rf_orders", "cycles_by_cause", "design_schedule",
+__all__ = ["LOGIC_LEVELS", "Cause", "ChipBatch", "CostBatch", "LayerBatch", "MappingBatch", "Prices", "Schedule",
+           "area_terms", "area_um2", "buffer_area_um2", "cheapest_rf_orders", "cycles_by_cause", "design_schedule",
            "energy_by_operand_pj", "evaluate", "evaluate_design", "event_energies_pj", "flip_flops", "idle_pj",
            "layer_cycles", "layer_kind", "mapping_at", "memory_area_um2", "period_cycles", "schedule_of"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.linear_model import LinearRegression
 
-from dna_asic.cost import area_terms, area_um2, evaluate_design, flip_flops
+from dna_asic.cost import LOGIC_LEVELS, area_terms, area_um2, evaluate_design, flip_flops
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.silicon.measure import Measured, mappings
 from dna_asic.silicon.points import assignment, network
@@ -18,7 +18,6 @@ from dna_asic.technology import Technology
 from dna_asic.technology.table import CALIBRATED
 
 MEMORIES = ("gb", "parameters")
-LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess", "control", "clock")
 ABSOLUTE = 0.02  # of a point's whole: error of a block that weighs as much as one of the block's own size
 EVENT_BLOCKS = {"mac_pj": ("pe_array",), "postprocess_pj": ("postprocess",), "noc_pj_per_bit": ("noc", "psum"),
                 "control_pj": ("control", "sequencer", "dma")}
