@@ -29,18 +29,18 @@ class ReadBus(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        owed = Signal(OUTSTANDING_BITS)
+        owed, counting = Signal(OUTSTANDING_BITS), Signal()  # what was asked for is counted a cycle later
         asked, received = self.ask & self.ready, self.rvalid & self.rready
         m.d.comb += [self.ready.eq(~self.arvalid | self.arready), self.valid.eq(self.rvalid & ~self.discard),
                      self.data.eq(self.rdata), self.rready.eq(self.take | self.discard),
                      self.quiet.eq((owed == 0) & ~self.arvalid), self.error.eq(received & (self.rresp != 0)),
-                     self.waiting.eq((owed != 0) & ~self.rvalid),
+                     self.waiting.eq((counting | (owed != 0)) & ~self.rvalid),
                      self.moving.eq(received | (self.arvalid & self.arready))]
         with m.If(asked):
             m.d.sync += [self.arvalid.eq(1), self.araddr.eq(self.address), self.arlen.eq(self.beats_last)]
         with m.Elif(self.arready):
             m.d.sync += self.arvalid.eq(0)
-        m.d.sync += owed.eq(owed + Mux(asked, self.beats_last + 1, 0) - received)
+        m.d.sync += [counting.eq(asked), owed.eq(owed + Mux(counting, self.arlen + 1, 0) - received)]
         return m
 
 

@@ -120,8 +120,8 @@ class Control(wiring.Component):
             m.d.sync += self.fault.eq(0)
 
     def _run(self, m, stored, length, causes):
-        f, last = self.fields, Signal()
-        m.d.comb += last.eq(self.position + 1 >= length)
+        f, last, last_image = self.fields, Signal(), Signal()  # what they compare stands still for two cycles before
+        m.d.sync += [last.eq(self.position + 1 >= length), last_image.eq(self.image + 1 == self.images)]
         start_pass, next_layer, step_back, keep_first = self._place(m, stored)
         ready = self._waits(m)
 
@@ -176,7 +176,7 @@ class Control(wiring.Component):
             with m.State("LAYER"):
                 with m.If(self.layer_done & ~f.is_last):
                     go_on()
-                with m.Elif(self.layer_done & (self.image + 1 == self.images)):
+                with m.Elif(self.layer_done & last_image):
                     m.d.sync += self.running.eq(0)
                     m.next = "IDLE"
                 with m.Elif(self.layer_done):

@@ -120,14 +120,15 @@ class ReadEngine(wiring.Component):
 
     def _issue(self, m, walk):
         """Ask for a burst at its first beat; one beat a cycle."""
-        left, new = Signal(8), Signal()
-        m.d.comb += [new.eq(walk.active & walk.real & (left == 0)), self.ask.eq(new),
+        left, over, new = Signal(8), Signal(), Signal()  # beats left of the burst asked for; none
+        m.d.comb += [new.eq(walk.active & walk.real & over), self.ask.eq(new),
                      self.address.eq(walk.address), self.beats_last.eq(walk.run_last),
                      walk.step.eq(walk.active & (~new | self.ready))]
         with m.If(walk.step & walk.real):
-            m.d.sync += left.eq(Mux(new, walk.run_last, left - 1))
+            m.d.sync += [left.eq(Mux(new, walk.run_last, left - 1)),
+                         over.eq(Mux(new, walk.run_last == 0, left == 1))]
         with m.If(walk.load):
-            m.d.sync += left.eq(0)
+            m.d.sync += [left.eq(0), over.eq(1)]
 
     def _receive(self, m, walk, running, current, finish):
         """Take a beat from the bus, or a zero, and put it where the job wants it."""
@@ -190,15 +191,15 @@ class StoreEngine(wiring.Component):
         m.submodules.walk = walk = TileWalk(self.port)
         box(m, (walk,), address_0=self.tile_address,
             **store_box(self.fields, (self.column_0, self.row_0, self.block_0)))
-        left = Signal(8)
+        left, over = Signal(8), Signal()  # beats left of the burst; none
         m.d.comb += [
             walk.load.eq(self.start), self.ready.eq(~walk.real | self.put_ready), self.put.eq(self.beat & walk.real),
-            self.first.eq(left == 0), self.address.eq(walk.address), self.beats_last.eq(walk.run_last),
+            self.first.eq(over), self.address.eq(walk.address), self.beats_last.eq(walk.run_last),
             self.put_data.eq(self.data), walk.step.eq(self.beat & self.ready), self.done.eq(walk.step & walk.last),
             self.count.eq(self.put & self.put_ready),
         ]
         with m.If(self.start):
-            m.d.sync += left.eq(0)
+            m.d.sync += [left.eq(0), over.eq(1)]
         with m.Elif(walk.step & walk.real):
-            m.d.sync += left.eq(Mux(self.first, walk.run_last, left - 1))
+            m.d.sync += [left.eq(Mux(over, walk.run_last, left - 1)), over.eq(Mux(over, walk.run_last == 0, left == 1))]
         return m

@@ -1,6 +1,6 @@
 """Post-processing: from psums in the O buffer to int8 beats on their way to memory."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,19 +21,20 @@ _FIELDS = (*nest_names("st", ("a",), STORE_LOOPS), "st_group_last", "st_group_la
            "pool_average", "pool_log2", "clamp_lo", "clamp_hi", "res_multiplier", "res_shift")
 
 
-def shift_round(value, shift):
-    """value / 2**shift rounded half away from zero, for a signed value: floor((v + half - (v < 0)) / 2**shift).
+def divided(value, shift):
+    """(quotient, increment): their sum is value / 2**shift rounded half away from zero, for a signed value.
 
-    Half of a divisor wider than the value rounds it to 0.
+    The quotient is the floor; it goes up by 1 where the next bit is set, unless the value is negative and halfway.
     """
-    half = ((1 << shift) >> 1)[:len(value)]
-    return Mux(shift > len(value), 0, (value + half - ((value < 0) & (shift != 0))) >> shift)
+    shifted = Cat(Const(0, 1), value).as_signed() >> shift
+    below = Cat(bit & (shift > k + 1) for k, bit in enumerate(value))
+    return shifted[1:].as_signed(), shifted[0] & ((value >= 0) | below.any())
 
 
-def saturate(m, value, bits, name):
-    """`value` limited to `bits` bits, signed."""
+def saturate(m, quotient, increment, bits, name):
+    """The sum limited to `bits` bits, signed: beyond the limits the increment changes nothing."""
     out, high, low = Signal(signed(bits), name=name), (1 << bits - 1) - 1, -(1 << bits - 1)
-    m.d.comb += out.eq(Mux(value > high, high, Mux(value < low, low, value)))
+    m.d.comb += out.eq(Mux(quotient >= high, high, Mux(quotient < low, low, quotient[:bits] + increment)))
     return out
 
 
@@ -64,14 +65,20 @@ class Requantiser(Unit):
             product = self._register(m, signed(33 + MULTIPLIER_BITS), total * multiplier, "product")
             shift = self._register(m, SHIFT_BITS, shift, "shift_2")
             residual = self._register(m, residual.shape(), residual, "residual_2")
-            scaled = self._register(m, product.shape(), shift_round(product, shift), "scaled")
-            residual = self._register(m, residual.shape(), shift_round(residual, self.res_shift), "residual_3")
-            main = self._register(m, signed(SUM_BITS), saturate(m, scaled, SUM_BITS, "main_limited"), "main")
-            extra = self._register(m, signed(SUM_BITS), saturate(m, residual, SUM_BITS, "extra_limited"), "extra")
+            main = self._scaled(m, product, shift, "main")
+            extra = self._scaled(m, residual, self.res_shift, "extra")
             both = main + extra
             clamped = Mux(both < self.clamp_lo, self.clamp_lo, Mux(both > self.clamp_hi, self.clamp_hi, both))
             m.d.sync += self.out.eq(clamped)
         return m
+
+    def _scaled(self, m, value, shift, name):
+        """`value` / 2**shift within SUM_BITS bits, two cycles later."""
+        quotient, increment = divided(value, shift)
+        quotient = self._register(m, value.shape(), quotient, f"{name}_quotient")
+        increment = self._register(m, 1, increment, f"{name}_increment")
+        limited = saturate(m, quotient, increment, SUM_BITS, f"{name}_limited")
+        return self._register(m, signed(SUM_BITS), limited, name)
 
     @staticmethod
     def _register(m, shape, value, name):
@@ -192,5 +199,5 @@ class PostProcess(wiring.Component):
         with m.If(flow):
             m.d.sync += self.beat.eq(flags["valid"] & flags["last"])
             with m.If(flags["valid"] & flags["last"]):
-                m.d.sync += self.data.eq(Cat(shift_round(byte, shift)[:8] for byte in combined))
+                m.d.sync += self.data.eq(Cat((sum(divided(byte, shift)))[:8] for byte in combined))
 

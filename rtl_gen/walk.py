@@ -1,6 +1,6 @@
 """Walk over a box of a blocked tensor in memory, beat by beat: columns, rows, blocks."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,22 +29,30 @@ class TileWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        index, place, ends, inside = {}, {}, {}, {}
+        index, place, ends, inside = {}, {}, {}, {}  # the last two are registers too: much hangs on them
         for name, bits in (("column", COLUMN_BITS), ("row", ROW_BITS), ("block", BLOCK_BITS)):
             index[name] = Signal(bits, name=f"{name}_index")
             place[name] = Signal(signed(bits + 2), name=f"{name}_place")  # coordinate in the tensor
-            ends[name] = index[name] == getattr(self, f"{name}_last")
-            inside[name] = (place[name] >= 0) & (place[name] < getattr(self, f"{name}_count"))
+            ends[name], inside[name] = Signal(name=f"{name}_ends"), Signal(name=f"{name}_inside")
         row_address, block_address = Signal(32), Signal(32)
         m.d.comb += [self.real.eq(inside["column"] & inside["row"] & inside["block"]), self.index.eq(index["column"]),
                      self.block_end.eq(ends["column"] & ends["row"]), self.last.eq(self.block_end & ends["block"])]
 
+        def move(name, to, at):
+            return [index[name].eq(to), place[name].eq(at), ends[name].eq(to == getattr(self, f"{name}_last")),
+                    inside[name].eq((at >= 0) & (at < getattr(self, f"{name}_count")))]
+
         def restart(name):
-            return [index[name].eq(0), place[name].eq(getattr(self, f"{name}_0"))]
+            return move(name, Const(0), getattr(self, f"{name}_0"))
 
         def advance(name):
-            return [index[name].eq(index[name] + 1), place[name].eq(place[name] + 1)]
+            return move(name, (index[name] + 1)[:len(index[name])], place[name] + 1)
 
+        in_box, in_tensor = Signal(COLUMN_BITS), Signal(COLUMN_BITS + 2)  # columns that follow
+        with m.If(self.load | (self.step & ends["column"])):
+            m.d.sync += [in_box.eq(self.column_last), in_tensor.eq(self.column_count + ~self.column_0)]
+        with m.Elif(self.step):
+            m.d.sync += [in_box.eq(in_box - 1), in_tensor.eq(in_tensor - 1)]
         with m.If(self.load):
             m.d.sync += [*restart("column"), *restart("row"), *restart("block"), self.active.eq(1),
                          *(a.eq(self.address_0) for a in (self.address, row_address, block_address))]
@@ -60,16 +68,14 @@ class TileWalk(wiring.Component):
                              *(a.eq(following) for a in (self.address, row_address, block_address))]
             with m.Else():
                 m.d.sync += self.active.eq(0)
-        self._run(m, index["column"], place["column"])
+        self._run(m, in_box, in_tensor)
         return m
 
-    def _run(self, m, index, place):
+    def _run(self, m, in_box, in_tensor):
         """Beats that may follow in the burst that begins here: the least of three limits."""
-        in_box, in_tensor = Signal(COLUMN_BITS), Signal(COLUMN_BITS + 2)
         in_page = ~self.address[(self.port_bytes - 1).bit_length():12]  # beats of the page after this one
         in_row = Signal(COLUMN_BITS)
         limit = min(MAX_BURST - 1, PAGE_BYTES // self.port_bytes - 1)
-        m.d.comb += [in_box.eq(self.column_last - index), in_tensor.eq(self.column_count - 1 - place),
-                     in_row.eq(Mux(in_box < in_tensor, in_box, in_tensor)),
+        m.d.comb += [in_row.eq(Mux(in_box < in_tensor, in_box, in_tensor)),
                      self.run_last.eq(Mux(in_row < in_page, Mux(in_row < limit, in_row, limit),
                                           Mux(in_page < limit, in_page, limit)))]

@@ -1,6 +1,7 @@
 """Reads what LEF and Liberty say of a cell's ports, and holds the two against each other."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,44 @@ class Abstract:
 
     size_um: tuple[float, float] | None
     pins: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One bit of an input as a driver sees it: capacitance, in the library's unit; whether it takes a clock."""
+
+    capacitance: float
+    clock: bool = False
+
+
+def liberty_inputs(text: str) -> dict[str, dict[tuple[str, int], Input]]:
+    """{cell: {(pin, 0): its Input}} of the single-bit input pins of a Liberty text."""
+    found = {}
+    for cell, body in _groups(_CELL, re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)):
+        found[cell] = pins = {}
+        for name, content in _groups(_PIN, body):
+            if re.search(r'\bdirection\s*:\s*"?input\b', content):
+                load = re.search(r"(?<![a-z_])capacitance\s*:\s*([\d.eE+-]+)", content)
+                clock = re.search(r'(?<![a-z_])clock\s*:\s*"?true', content)
+                pins[name, 0] = Input(float(load[1]) if load else 0.0, clock is not None)
+    return found
+
+
+def cell_area(text: str, cell: str) -> float:
+    """Area of a cell of a Liberty text."""
+    body = next(body for name, body in _groups(_CELL, text) if name == cell)
+    return float(re.search(r"\barea\s*:\s*([\d.eE+-]+)", body)[1])
+
+
+_CELL = re.compile(r'\bcell\s*\(\s*"?([\w$]+)"?\s*\)\s*\{')
+_PIN = re.compile(r'\bpin\s*\(\s*"?([\w$]+)"?\s*\)\s*\{')
+
+
+def _groups(head, text) -> Iterator[tuple[str, str]]:
+    """(name, text up to the next) of every group that begins so."""
+    starts = list(head.finditer(text))
+    for match, end in zip(starts, [m.start() for m in starts[1:]] + [len(text)]):
+        yield match[1], text[match.end():end]
 
 
 def lef_cells(text: str, subject: str) -> dict[str, Abstract]:
@@ -49,9 +88,7 @@ def liberty_cells(text: str, subject: str) -> dict[str, Abstract]:
                         f"file is damaged, write or fetch it again.")
     types = re.findall(r"\btype\s*\((\w+)\)\s*\{[^}]*?bit_width\s*:\s*(\d+)", text)
     widths = {name: int(bits) for name, bits in types}
-    starts = list(re.finditer(r'\bcell\s*\(\s*"?([\w$]+)"?\s*\)\s*\{', text))
-    ends = [match.start() for match in starts[1:]] + [len(text)]
-    return {start[1]: Abstract(None, _liberty_pins(text[start.end():end], widths)) for start, end in zip(starts, ends)}
+    return {name: Abstract(None, _liberty_pins(body, widths)) for name, body in _groups(_CELL, text)}
 
 
 def _liberty_pins(body, widths):

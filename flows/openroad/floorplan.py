@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.openroad.layout import Layout
+from flows.openroad.netlist import module_bodies
 
 UTILISATION = 0.6  # of the core that is left to cells: ORFS' PLACE_DENSITY of sky130hd and asap7
 HALO_ROWS = 4  # rows kept free around a memory
@@ -32,12 +33,6 @@ def module_instances(netlist: str, top: str) -> dict[str, str]:
     """{instance path: module} of every module and memory below `top`; `top` itself has the path ""."""
     bodies = {name: _INSTANCE.findall(text.partition(";")[2]) for name, text in module_bodies(netlist).items()}
     return {"": top, **dict(_walk(bodies, top, ""))}
-
-
-def module_bodies(netlist: str) -> dict[str, str]:
-    """{module: its text} of a netlist."""
-    found = re.findall(r"^(module \\?(\S+?)\s*\(.*?^endmodule\n)", netlist, re.DOTALL | re.MULTILINE)
-    return {name: text for text, name in found}
 
 
 def _walk(bodies, module, prefix) -> Iterator[tuple[str, str]]:

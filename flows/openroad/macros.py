@@ -36,17 +36,22 @@ class Macro:
 
     @property
     def ports(self) -> tuple[tuple[str, str, int], ...]:
-        """(name, direction, bits) as `rtl_gen.buffer.Sram` has them; 0 bits: no bus."""
-        address = max(1, (self.words - 1).bit_length())
-        return (("clk", "input", 0), ("rst", "input", 0), ("write_en", "input", 0), ("read_en", "input", 0),
-                ("write_address", "input", address), ("read_address", "input", address),
-                ("write_data", "input", self.bits), ("read_data", "output", self.bits))
+        """See `macro_ports`."""
+        return macro_ports(self.words, self.bits)
 
     @property
     def pins(self) -> list[tuple[str, str]]:
         """(name, direction) bit by bit."""
         return [(f"{name}[{i}]" if bits else name, direction)
                 for name, direction, bits in self.ports for i in range(max(1, bits))]
+
+
+def macro_ports(words: int, bits: int) -> tuple[tuple[str, str, int], ...]:
+    """(name, direction, bits) as `rtl_gen.buffer.Sram` has them; 0 bits: no bus."""
+    address = max(1, (words - 1).bit_length())
+    return (("clk", "input", 0), ("rst", "input", 0), ("write_en", "input", 0), ("read_en", "input", 0),
+            ("write_address", "input", address), ("read_address", "input", address),
+            ("write_data", "input", bits), ("read_data", "output", bits))
 
 
 def macro_of(technology: Technology, words: int, bits: int) -> Macro:

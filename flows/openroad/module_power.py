@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.openroad.floorplan import module_bodies
+from flows.openroad.netlist import module_bodies
 from flows.openroad.platforms import Platform
 from flows.openroad.steps import Step, require_program, run_tool
 from flows.openroad.timing import POWER_SCRIPT, power_rows

@@ -57,15 +57,6 @@ def units(verilog: str, top: str) -> dict[str, Unit]:
     return found
 
 
-def instances(found: dict[str, Unit]) -> dict[str, int]:
-    """How often each module is named in the texts of the others."""
-    count = dict.fromkeys(found, 0)
-    for unit in found.values():
-        for name, number in unit.children.items():
-            count[name] += number
-    return count
-
-
 def _modules(verilog):
     """{name: text, without comments}."""
     plain = _TOKEN.sub(lambda match: " " if match[0].startswith(("//", "/*")) else match[0], verilog)

@@ -25,6 +25,7 @@ PREDICTIVE = "predictive"
 class Platform:
     """A cell library. node_nm: its node; supply_v: voltage of the corner; driver: the cell that drives inputs.
     buffer: the smallest buffer, and its output and input pin. ties: (cell, pin) of constant 1 and 0; empty: none.
+    clock_gate: latched clock gate, and its enable, clock and output pin; empty: none.
 
     liberty: names of the file wanted, first found serves. lef: of technology and cells. dont_use: patterns of cells
     kept out of mapping. setup_ns: set-up and hold time given to memory macros of this node.
@@ -37,6 +38,7 @@ class Platform:
     driver: str
     buffer: tuple[str, str, str]
     ties: tuple[tuple[str, str], ...] = ()
+    clock_gate: tuple[str, ...] = ()
     lef: tuple[str, ...] = ()
     dont_use: tuple[str, ...] = ()
     setup_ns: float = 0.05
@@ -44,13 +46,14 @@ class Platform:
 
 PLATFORMS = (
     Platform(name="nangate45", node_nm=45, supply_v=1.1, driver="BUF_X4", buffer=("BUF_X1", "Z", "A"),
-             ties=(("LOGIC1_X1", "Z"), ("LOGIC0_X1", "Z")),
+             ties=(("LOGIC1_X1", "Z"), ("LOGIC0_X1", "Z")), clock_gate=("CLKGATE_X1", "E", "CK", "GCK"),
              liberty=("NangateOpenCellLibrary_typical.lib.gz", "NangateOpenCellLibrary_typical.lib"),
              lef=("NangateOpenCellLibrary.tech.lef", "NangateOpenCellLibrary.macro.mod.lef"),
              dont_use=("TAPCELL*", "FILLCELL*", "ANTENNA*", "CLKGATE*", "TBUF*", "TINV*", "TLAT*")),
     Platform(name="sky130hd", node_nm=130, supply_v=1.8, driver="sky130_fd_sc_hd__buf_4", setup_ns=0.15,
              buffer=("sky130_fd_sc_hd__buf_1", "X", "A"),
              ties=(("sky130_fd_sc_hd__conb_1", "HI"), ("sky130_fd_sc_hd__conb_1", "LO")),
+             clock_gate=("sky130_fd_sc_hd__dlclkp_1", "GATE", "CLK", "GCLK"),
              lef=("sky130_fd_sc_hd.tlef", "sky130_fd_sc_hd_merged.lef"),
              liberty=("sky130_fd_sc_hd__tt_025C_1v80.lib.gz", "sky130_fd_sc_hd__tt_025C_1v80.lib"),
              dont_use=("*probe*", "*lpflow*", "*dlclk*", "*sdf*", "*sedf*", "*ebuf*", "*einv*", "*clkdly*")),
@@ -85,7 +88,8 @@ def predictive_platform(technology: Technology) -> Platform:
     name = f"{PREDICTIVE}{technology.node_nm}"
     return Platform(
         name=name, node_nm=technology.node_nm, supply_v=technology["supply_v"], driver="BUF_X4",
-        buffer=("BUF_X1", "Z", "A"), ties=(("TIEHI_X1", "Z"), ("TIELO_X1", "Z")), liberty=(f"{name}.lib",),
+        buffer=("BUF_X1", "Z", "A"), ties=(("TIEHI_X1", "Z"), ("TIELO_X1", "Z")),
+        clock_gate=("CLKGATE_X1", "E", "CK", "GCK"), liberty=(f"{name}.lib",),
         lef=(f"{name}.tech.lef", f"{name}.lef"), dont_use=("HA_*", "FA_*", "CLKGATE_*", "TIE*"),
         setup_ns=0.05 * scaling.delay_factor(45, technology.node_nm))
 

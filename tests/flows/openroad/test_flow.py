@@ -11,8 +11,9 @@ from flows.openroad import steps
 from flows.openroad.activity import Activity
 from flows.openroad.checkers import check_all_mapped, check_clock, check_library
 from flows.openroad.flow import ASSUMED_ACTIVITY, _area_by_block, _by_block, run_flow, top_module
+from flows.openroad.netlist import plain_netlist
 from flows.openroad.platforms import find_library
-from flows.openroad.synthesis import area_metrics, plain_netlist
+from flows.openroad.synthesis import area_metrics
 from flows.openroad.timing import block_power, timing_metrics
 
 CLK_NS = 4.0
