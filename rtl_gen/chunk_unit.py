@@ -69,8 +69,9 @@ class ChunkUnit(wiring.Component):
         m.d.comb += [
             control.read_idle.eq(reader.idle), control.layer_done.eq(tiles.done), self.layer_done.eq(tiles.done),
             tiles.start.eq(control.start_layer), tiles.read_idle.eq(reader.idle), tiles.core_done.eq(core.done),
-            core.start.eq(tiles.core_start), core.w_half.eq(tiles.w_half), core.i_half.eq(tiles.i_half),
-            core.o_half.eq(tiles.o_half), core.first_reduction.eq(tiles.first_reduction),
+            tiles.read_over.eq(~reader.busy), core.start.eq(tiles.core_start),
+            core.first_reduction.eq(tiles.first_reduction),
+            *(getattr(core, f"{x}_half").eq(getattr(tiles, f"{x}_half")) for x in "wio"),
             reader.start_instruction.eq(control.fetch), reader.instruction_address.eq(control.fetch_address),
             reader.start_i.eq(tiles.start_i), reader.start_w.eq(tiles.start_w),
             reader.start_residual.eq(tiles.start_residual), reader.i_half.eq(~tiles.i_half),
@@ -132,11 +133,13 @@ class ChunkUnit(wiring.Component):
                 m.d.sync += storing.eq(0)
 
     def _bus(self, m, control, read_bus, write_bus, reader, writer):
+        discard = Signal()
+        m.d.sync += discard.eq(self.abort)
         m.d.comb += [getattr(read_bus, name).eq(getattr(reader, name)) for name in ("address", "beats_last", "take")]
         m.d.comb += [
             read_bus.ask.eq(reader.ask & ~self.abort),
             reader.ready.eq(read_bus.ready), reader.valid.eq(read_bus.valid), reader.data.eq(read_bus.data),
-            read_bus.discard.eq(self.abort), write_bus.discard.eq(self.abort), write_bus.put.eq(writer.put),
+            read_bus.discard.eq(discard), write_bus.discard.eq(discard), write_bus.put.eq(writer.put),
             write_bus.first.eq(writer.first), write_bus.address.eq(writer.address),
             write_bus.beats_last.eq(writer.beats_last), write_bus.data.eq(writer.put_data),
             writer.put_ready.eq(write_bus.ready), self.quiet.eq(read_bus.quiet & write_bus.quiet),

@@ -11,7 +11,7 @@ from dna_asic.spec.instruction import INSTRUCTION_BYTES
 from dna_asic.spec.quant import PARAM_BYTES
 from rtl_gen.buffer import address_bits
 from rtl_gen.fields import layout_of
-from rtl_gen.walk import TileWalk
+from rtl_gen.walk import TileWalk, first_place
 
 JOBS = ("instruction", "residual", "i", "w")  # in the order in which pending jobs run
 PARAM_BANKS = 4
@@ -29,10 +29,10 @@ def box(m, walks, **values):
 
 def store_box(instruction, place):
     """Walk parameters of an output tile after pooling; place: its first (column, row, block)."""
-    return {"column_last": instruction.st_last_2, "row_last": instruction.st_last_3,
-            "block_last": instruction.st_last_4, "column_count": instruction.o_w, "row_count": instruction.o_h,
-            "block_count": instruction.o_b, "column_0": place[0], "row_0": place[1], "block_0": place[2],
-            "row_pitch": instruction.o_row_pitch, "block_pitch": instruction.o_block_pitch}
+    return first_place(
+        column_last=instruction.st_last_2, row_last=instruction.st_last_3, block_last=instruction.st_last_4,
+        column_count=instruction.o_w, row_count=instruction.o_h, block_count=instruction.o_b, column_0=place[0],
+        row_0=place[1], block_0=place[2], row_pitch=instruction.o_row_pitch, block_pitch=instruction.o_block_pitch)
 
 
 class ReadEngine(wiring.Component):
@@ -103,15 +103,17 @@ class ReadEngine(wiring.Component):
         skipped = Signal(32)  # bytes from the tile's first padded pixel to its first unpadded one
         m.d.sync += skipped.eq(f.pad * (f.i_row_pitch + self.port))
         linear = {"row_last": 0, "column_0": 0, "row_0": 0, "block_0": 0, "column_count": -1, "row_count": -1,
-                  "block_count": -1, "row_pitch": 0, "block_last": 0, "block_pitch": 0}
+                  "block_count": -1, "row_pitch": 0, "block_last": 0, "block_pitch": 0, "columns_0": -1}
+        linear |= dict.fromkeys(("column_inside_0", "row_inside_0", "block_inside_0"), 1)
         place = (self.residual_column_0, self.residual_row_0, self.residual_block_0)
         boxes = {
             "instruction": linear | {"column_last": beats - 1, "address_0": self.instruction_address},
             "residual": store_box(f, place) | {"address_0": self.residual_address},
-            "i": {"column_last": f.it_w_last, "row_last": f.it_h_last, "block_last": f.it_b_last,
-                  "column_count": f.i_w, "row_count": f.i_h, "block_count": f.i_b, "column_0": self.i_column_0,
-                  "row_0": self.i_row_0, "block_0": self.i_block_0, "row_pitch": f.i_row_pitch,
-                  "block_pitch": f.i_block_pitch, "address_0": self.i_address - skipped},
+            "i": first_place(
+                column_last=f.it_w_last, row_last=f.it_h_last, block_last=f.it_b_last, column_count=f.i_w,
+                row_count=f.i_h, block_count=f.i_b, column_0=self.i_column_0, row_0=self.i_row_0,
+                block_0=self.i_block_0, row_pitch=f.i_row_pitch, block_pitch=f.i_block_pitch,
+                address_0=self.i_address - skipped),
             "w": linear | {"column_last": f.w_beats + f.w_param_beats - 1, "address_0": self.w_address},
         }
         for job in JOBS:

@@ -24,13 +24,16 @@ class DramSequencer(wiring.Component):
     next fetches, the store of a finished O tile and the next schedule all begin in that cycle. `done`: high in the
     cycle in which the last store ends.
 
+    read_idle rises in the cycle of the last beat, read_over after it.
+
     i_*, w_*: place of the next fetch (held while it runs). o_*: place of the O tile being stored (held). *_half,
     bank: halves and parameter bank in use. `first_reduction`: this tile is the first along C.
     """
 
     def __init__(self):
         ports = {"fields": In(layout_of(_FIELDS)), "start": In(1), "done": Out(1), "read_idle": In(1),
-                 "write_idle": In(1), "core_start": Out(1), "core_done": In(1), "first_reduction": Out(1),
+                 "read_over": In(1), "write_idle": In(1), "core_start": Out(1), "core_done": In(1),
+                 "first_reduction": Out(1),
                  "start_i": Out(1), "start_w": Out(1), "start_store": Out(1), "start_residual": Out(1),
                  "w_half": Out(1), "i_half": Out(1), "o_half": Out(1), "w_fill_bank": Out(range(PARAM_BANKS)),
                  "store_bank": Out(range(PARAM_BANKS))}
@@ -93,7 +96,7 @@ class DramSequencer(wiring.Component):
                 with m.If(advance & main.last):
                     m.next = "LAST_STORE"
             with m.State("LAST_STORE"):
-                m.d.comb += [finish.eq(self.write_idle & self.read_idle), self.done.eq(finish)]
+                m.d.comb += [finish.eq(self.write_idle & self.read_over), self.done.eq(finish)]
                 with m.If(finish):
                     m.next = "IDLE"
 

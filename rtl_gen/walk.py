@@ -9,22 +9,36 @@ MAX_BURST = 256  # beats, AXI4
 PAGE_BYTES = 4096  # no AXI burst crosses it
 
 
+def is_inside(place, count):
+    """Whether a coordinate lies in a tensor."""
+    return (place >= 0) & (place < count)
+
+
+def first_place(**box) -> dict:
+    """Parameters of a walk together with those that say of its first place whether it is inside, by dimension, and how
+    many columns of the tensor follow it: known before a walk is chosen, they cost the choice no time.
+    """
+    inside = {f"{n}_inside_0": is_inside(box[f"{n}_0"], box[f"{n}_count"]) for n in ("column", "row", "block")}
+    return box | inside | {"columns_0": box["column_count"] + ~box["column_0"]}
+
+
 class TileWalk(wiring.Component):
     """Beats of the box [block][row][column] that begins at (block_0, row_0, column_0) of a tensor.
 
     `load` takes the parameters (they must stay until the walk ends); from the next cycle each `step` moves on one
-    beat. active: beats are left. real: the beat lies inside the tensor. address: its byte address (wraps mod
-    2**32). run_last: real beats that follow in one AXI burst (same row, same 4 KiB page, at most 256 in all).
-    block_end, last: last beat of a block, of the walk.
+    beat. `first_place` makes the parameters that follow from others. active: beats are left. real: the beat lies
+    inside the tensor. address: its byte address (wraps mod 2**32). run_last: real beats that follow in one AXI burst
+    (same row, same 4 KiB page, at most 256 in all). block_end, last: last beat of a block, of the walk.
     """
 
     def __init__(self, port_bytes: int):
         self.port_bytes = port_bytes
         ports = {"load": In(1), "step": In(1), "address_0": In(32), "row_pitch": In(24), "block_pitch": In(32),
                  "active": Out(1), "real": Out(1), "address": Out(32), "run_last": Out(8), "block_end": Out(1),
-                 "last": Out(1), "index": Out(COLUMN_BITS)}
+                 "last": Out(1), "index": Out(COLUMN_BITS), "columns_0": In(COLUMN_BITS + 2)}
         for name, bits in (("column", COLUMN_BITS), ("row", ROW_BITS), ("block", BLOCK_BITS)):
-            ports |= {f"{name}_last": In(bits), f"{name}_0": In(signed(bits + 1)), f"{name}_count": In(bits)}
+            ports |= {f"{name}_last": In(bits), f"{name}_0": In(signed(bits + 1)), f"{name}_count": In(bits),
+                      f"{name}_inside_0": In(1)}
         super().__init__(ports)
 
     def elaborate(self, platform):
@@ -38,19 +52,20 @@ class TileWalk(wiring.Component):
         m.d.comb += [self.real.eq(inside["column"] & inside["row"] & inside["block"]), self.index.eq(index["column"]),
                      self.block_end.eq(ends["column"] & ends["row"]), self.last.eq(self.block_end & ends["block"])]
 
-        def move(name, to, at):
+        def move(name, to, at, is_inside):
             return [index[name].eq(to), place[name].eq(at), ends[name].eq(to == getattr(self, f"{name}_last")),
-                    inside[name].eq((at >= 0) & (at < getattr(self, f"{name}_count")))]
+                    inside[name].eq(is_inside)]
 
         def restart(name):
-            return move(name, Const(0), getattr(self, f"{name}_0"))
+            return move(name, Const(0), getattr(self, f"{name}_0"), getattr(self, f"{name}_inside_0"))
 
         def advance(name):
-            return move(name, (index[name] + 1)[:len(index[name])], place[name] + 1)
+            to, at = (index[name] + 1)[:len(index[name])], place[name] + 1
+            return move(name, to, at, is_inside(at, getattr(self, f"{name}_count")))
 
         in_box, in_tensor = Signal(COLUMN_BITS), Signal(COLUMN_BITS + 2)  # columns that follow
         with m.If(self.load | (self.step & ends["column"])):
-            m.d.sync += [in_box.eq(self.column_last), in_tensor.eq(self.column_count + ~self.column_0)]
+            m.d.sync += [in_box.eq(self.column_last), in_tensor.eq(self.columns_0)]
         with m.Elif(self.step):
             m.d.sync += [in_box.eq(in_box - 1), in_tensor.eq(in_tensor - 1)]
         with m.If(self.load):

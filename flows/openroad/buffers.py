@@ -12,7 +12,7 @@ from flows.openroad.abstracts import Input
 from flows.openroad.netlist import Instance, Netlist
 from flows.openroad.platforms import Platform
 
-ROOT_LOADS, LEAF_LOADS = 8, 16  # in inputs of the tree's buffer: what any driver may carry, and what a buffer drives
+ROOT_LOADS, LEAF_LOADS = 5, 16  # in inputs of the tree's buffer: what any driver may carry, and what a buffer drives
 
 
 @dataclass(frozen=True)

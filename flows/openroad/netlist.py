@@ -29,7 +29,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Netlist:
-    """A module. ports: direction of each; ranges: bounds of nets of several bits; aliases: (bit, bit that drives it)."""
+    """A module. ports: direction of each. ranges: bounds of nets of several bits. aliases: (bit, what drives it)."""
 
     text: str
     ports: dict[str, str]

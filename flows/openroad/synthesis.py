@@ -68,6 +68,7 @@ topo
 upsize -D {delay_ps}
 dnsize -D {delay_ps}
 """
+MODULE_SHARE = 0.7  # of the clock period that the logic of a module may take: the rest is for what comes before it
 GATED_FROM = 4  # flip-flops of one enable that get a clock gate: its clock pin takes as much as those of two of them
 MAP_DIGEST = hashlib.sha256((SCRIPT + ABC_SCRIPT).encode()).hexdigest()
 _FLIP_FLOP = re.compile(r"dff|df.tp", re.IGNORECASE)
@@ -80,8 +81,8 @@ class Synthesis(Step):
 
     Modules sram_<words>x<bits> stay black boxes. Metrics: cells (all instances, macros apart), logic_area_um2,
     sequential_area_um2, modules (per module: instances; of one: area, area and flip-flops of its own cells), macros
-    (instances of each), cell_types. The delay target of ABC is the clock period. cache: folder of mapped modules, for
-    all runs.
+    (instances of each), cell_types. The delay target of ABC is MODULE_SHARE of the clock period. cache: folder of
+    mapped modules, for all runs.
     """
 
     rtl: Path
@@ -124,7 +125,7 @@ class Synthesis(Step):
         return texts
 
     def _job(self, unit):
-        delay_ps = round(1000 * self.clk_period_ns)
+        delay_ps = round(1000 * MODULE_SHARE * self.clk_period_ns)
         files = {
             "module.v": unit.text, "abc.script": ABC_SCRIPT.format(delay_ps=delay_ps),
             "abc.constr": f"set_driving_cell {self.platform.driver}\nset_load 10\n",
