@@ -85,16 +85,22 @@ class ChunkUnit(wiring.Component):
                      post.param_write_data.eq(reader.write_data)]
 
     def _places(self, m, control, reader, writer, tiles, instruction):
-        """Where each job's data lies: base, copy of the image, tile. Registers settle while a layer is set up."""
+        """Where each job's data lies: base, copy of the image, tile. Registers settle while a layer is set up, and rest
+        while it runs.
+        """
         bases = Array([self.base, control.input_at, control.output_at, 0])
         base = {x: Signal(32, name=f"{x}_base") for x in "wiro"}
-        m.d.sync += base["w"].eq(self.base + instruction.w_addr)
+        running = Signal()
+        m.d.sync += running.eq((tiles.start | running) & ~tiles.done & ~self.abort)
+        with m.If(~running):
+            m.d.sync += base["w"].eq(self.base + instruction.w_addr)
         for x in "iro":
             copy = Signal(3, name=f"{x}_copy")
             offset = Signal(32, name=f"{x}_copy_offset")
             m.d.comb += copy.eq(control.image[:3] & ((1 << instruction[f"{x}_copies_log2"]) - 1))
-            m.d.sync += [offset.eq(copy * instruction[f"{x}_pitch"]),
-                         base[x].eq(bases[instruction[f"{x}_base_select"]] + instruction[f"{x}_addr"] + offset)]
+            with m.If(~running):
+                m.d.sync += [offset.eq(copy * instruction[f"{x}_pitch"]),
+                             base[x].eq(bases[instruction[f"{x}_base_select"]] + instruction[f"{x}_addr"] + offset)]
         pad = instruction.pad
         m.d.comb += [
             reader.w_address.eq(base["w"] + tiles.fetch_w), reader.i_address.eq(base["i"] + tiles.fetch_i),

@@ -101,7 +101,7 @@ class Control(wiring.Component):
                 m.d.sync += step.eq(event)
             with m.If(self.begin):
                 m.d.sync += counter.eq(name == "cycles")
-            with m.Else():
+            with m.Elif(step.any()):  # else its clock rests
                 m.d.sync += counter.eq(counter + step)
             counters.append(counter)
         return counters

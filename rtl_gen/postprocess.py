@@ -118,7 +118,7 @@ class PostProcess(wiring.Component):
         m.d.comb += flow.eq(~self.beat | self.ready)
         step, group, flags = self._walk(m, flow)
         self._fetch(m, step, group)
-        lanes = self._lanes(m, flow, group, flags)
+        lanes = self._lanes(m, flow, step, group, flags)
         self._pack(m, flow, lanes, flags)
         return m
 
@@ -157,11 +157,15 @@ class PostProcess(wiring.Component):
                      params.write_data.eq(self.param_write_data), params.read_en.eq(step),
                      params.read_address.eq(self.bank * units + self.block * self.groups + group)]
 
-    def _lanes(self, m, flow, group, flags):
+    def _lanes(self, m, flow, step, group, flags):
         """n_pp requantisers; `flags` and the group's number travel along."""
         f, residual = self.fields, Signal(8 * self.n_pp, reset_less=True)
         flags["group"] = group
+        stages, moving = Signal(1 + Requantiser.LATENCY, name="valid_stages"), Signal()  # empty lanes rest
+        m.d.comb += moving.eq(flow & stages.any())
         with m.If(flow):
+            m.d.sync += stages.eq(Cat(flags.pop("valid"), stages[:-1]))
+        with m.If(step):
             chosen = self.residual_data.word_select(group, 8 * self.n_pp) if self.groups > 1 else self.residual_data
             m.d.sync += residual.eq(Mux(f.has_residual, chosen, 0))
         outputs = []
@@ -169,7 +173,7 @@ class PostProcess(wiring.Component):
             m.submodules[f"lane_{n}"] = lane = Requantiser()
             params = self.params.read_data.word_select(n, PARAM_BITS)
             m.d.comb += [
-                lane.en.eq(flow), lane.acc.eq(self.psum_read_data.word_select(n, 32)), lane.bias.eq(params[:32]),
+                lane.en.eq(moving), lane.acc.eq(self.psum_read_data.word_select(n, 32)), lane.bias.eq(params[:32]),
                 lane.multiplier.eq(params[32:32 + MULTIPLIER_BITS]), lane.shift.eq(params[32 + MULTIPLIER_BITS:]),
                 lane.residual.eq(residual.word_select(n, 8)), lane.res_multiplier.eq(f.res_multiplier),
                 lane.res_shift.eq(f.res_shift), lane.clamp_lo.eq(f.clamp_lo), lane.clamp_hi.eq(f.clamp_hi),
@@ -178,10 +182,11 @@ class PostProcess(wiring.Component):
         for name, value in flags.items():
             for stage in range(1 + Requantiser.LATENCY):
                 register = Signal(len(value), name=f"{name}_{stage}")
-                with m.If(flow):
+                with m.If(moving if stage else step):
                     m.d.sync += register.eq(value)
                 value = register
             flags[name] = value
+        flags["valid"] = stages[-1]
         return outputs
 
     def _pack(self, m, flow, lanes, flags):

@@ -29,9 +29,9 @@ class Input:
 def liberty_inputs(text: str) -> dict[str, dict[tuple[str, int], Input]]:
     """{cell: {(pin, 0): its Input}} of the single-bit input pins of a Liberty text."""
     found = {}
-    for cell, body in _groups(_CELL, re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)):
+    for cell, body in liberty_groups("cell", text):
         found[cell] = pins = {}
-        for name, content in _groups(_PIN, body):
+        for name, content in liberty_groups("pin", body):
             if re.search(r'\bdirection\s*:\s*"?input\b', content):
                 load = re.search(r"(?<![a-z_])capacitance\s*:\s*([\d.eE+-]+)", content)
                 clock = re.search(r'(?<![a-z_])clock\s*:\s*"?true', content)
@@ -41,17 +41,14 @@ def liberty_inputs(text: str) -> dict[str, dict[tuple[str, int], Input]]:
 
 def cell_area(text: str, cell: str) -> float:
     """Area of a cell of a Liberty text."""
-    body = next(body for name, body in _groups(_CELL, text) if name == cell)
+    body = next(body for name, body in liberty_groups("cell", text) if name == cell)
     return float(re.search(r"\barea\s*:\s*([\d.eE+-]+)", body)[1])
 
 
-_CELL = re.compile(r'\bcell\s*\(\s*"?([\w$]+)"?\s*\)\s*\{')
-_PIN = re.compile(r'\bpin\s*\(\s*"?([\w$]+)"?\s*\)\s*\{')
-
-
-def _groups(head, text) -> Iterator[tuple[str, str]]:
-    """(name, text up to the next) of every group that begins so."""
-    starts = list(head.finditer(text))
+def liberty_groups(kind: str, text: str) -> Iterator[tuple[str, str]]:
+    """(name, text up to the next) of every group of a kind ("cell", "pin"), comments left out."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    starts = list(re.finditer(rf'\b{kind}\s*\(\s*"?([\w$]+)"?\s*\)\s*\{{', text))
     for match, end in zip(starts, [m.start() for m in starts[1:]] + [len(text)]):
         yield match[1], text[match.end():end]
 
@@ -88,7 +85,7 @@ def liberty_cells(text: str, subject: str) -> dict[str, Abstract]:
                         f"file is damaged, write or fetch it again.")
     types = re.findall(r"\btype\s*\((\w+)\)\s*\{[^}]*?bit_width\s*:\s*(\d+)", text)
     widths = {name: int(bits) for name, bits in types}
-    return {name: Abstract(None, _liberty_pins(body, widths)) for name, body in _groups(_CELL, text)}
+    return {name: Abstract(None, _liberty_pins(body, widths)) for name, body in liberty_groups("cell", text)}
 
 
 def _liberty_pins(body, widths):
