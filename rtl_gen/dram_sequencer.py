@@ -24,8 +24,8 @@ class DramSequencer(wiring.Component):
     next fetches, the store of a finished O tile and the next schedule all begin in that cycle. `done`: high in the
     cycle in which the last store ends.
 
-    i_*, w_*: place of the next fetch (held while it runs). o_*: place of the O tile being stored (held). *_half,
-    bank: halves and parameter bank in use. `first_reduction`: this tile is the first along C.
+    `i_*`, `w_*`: place of the next fetch (held while it runs). `o_*`: place of the O tile being stored (held).
+    `*_half`, bank: halves and parameter bank in use. `first_reduction`: this tile is the first along C.
     """
 
     def __init__(self):
