@@ -1,6 +1,7 @@
 """Sphinx: these pages, and a reference of every module from its docstrings. Warnings are errors (`make docs`)."""
 
 import re
+import sys
 from pathlib import Path
 
 from sphinx.addnodes import pending_xref
@@ -8,8 +9,9 @@ from sphinx.util import logging
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("dna_asic", "rtl_gen", "sim", "flows")
-FILE = re.compile(r"`((?:%s)/(?!\S*\.json`)[\w./-]*)`" % "|".join(
-    [*PACKAGES, "tests", "benchmarks", "docs", *(p.name for p in (ROOT / "dna_asic").iterdir() if p.is_dir())]))
+FOLDERS = "|".join([*PACKAGES, "tests", "benchmarks", "docs", *(p.name for p in (ROOT / "dna_asic").glob("*/"))])
+FILE = re.compile(rf"`((?:{FOLDERS})/(?!\S*\.json`)[\w./-]*)`")
+sys.path.insert(0, str(ROOT))
 
 project = "dna-asic"
 extensions = ["myst_parser", "sphinx.ext.apidoc", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
