@@ -77,7 +77,7 @@ def doctor(args: argparse.Namespace) -> dict:
     findings = [python(), *map(package, PACKAGES), lock(), *map(program, PROGRAMS), pdk(), disk(Path.cwd())]
     width, wide = (max(len(getattr(f, name)) for f in findings) for name in ("name", "found"))
     for f in findings:
-        mark = paint(f.state.ljust(7), {"ok": "green", "absent": "yellow", "differs": "yellow"}.get(f.state, "red"), sys.stdout)
+        mark = paint(f.state.ljust(7), "red" if f.needed else "green" if f.state == "ok" else "yellow", sys.stdout)
         print(f"{mark}  {f.name.ljust(width)}  {f.found.ljust(wide)}  {f.purpose}".rstrip())
     lacking = [f for f in findings if f.needed]
     for f in findings:
