@@ -91,6 +91,9 @@ compare: setup
 report: setup
 	$(RUN_TOOL) -m dna_asic.page --run $(RUN) $(ARGS)
 
+reproduce: setup
+	$(RUN_TOOL) -m dna_asic.reproduce $(ARGS)
+
 runs: $(STAMP)
 	$(RUN_TOOL) -m dna_asic.list_runs $(ARGS)
 
