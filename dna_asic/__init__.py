@@ -1,7 +1,7 @@
 """Co-search of a neural network and its accelerator.
 
-A search must give the same design on every machine, but the libraries of PyTorch choose their arithmetic by the CPU, and
-sums in another order lead elsewhere: unless the environment says otherwise all use AVX2, which every x86 of today has.
+A search must give the same design on every machine, but PyTorch's libraries choose their arithmetic by the CPU, and a
+sum in another order leads elsewhere: unless the environment says otherwise all use AVX2, which every x86 of today has.
 """
 
 import os

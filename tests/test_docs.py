@@ -1,9 +1,12 @@
 """Pages and reference are built without a warning, and what is dead is found."""
 
+import doctest
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,3 +39,9 @@ def test_docs_wrong_links(tmp_path):
     for said in ("'docs/gone.md' is no file", "'sim/there.py' is no file", "nowhere.md", "Inline emphasis"):
         assert said in done.stderr, done.stderr
     assert "conf.py' is no file" not in done.stderr
+
+
+@pytest.mark.parametrize("page", ["model.md", "numerics.md"])
+def test_worked_examples_of_the_pages(page):
+    result = doctest.testfile(str(ROOT / "docs" / page), module_relative=False)
+    assert result.attempted >= 5 and not result.failed
