@@ -1,11 +1,13 @@
 """`reproduce` with small stand-ins for the stages: modules that print a last line and count how often they ran."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from dna_asic import cli, reproduce
+from dna_asic.errors import SpecError
 from dna_asic.runs import MARKER
 
 README = """# project
@@ -102,6 +104,23 @@ def test_reproduce_of_other_sources_is_another(stand_ins, tmp_path, monkeypatch)
     monkeypatch.setattr(reproduce, "source_commit", lambda: "fedcba9876543210")
     assert run(tmp_path) == 0
     assert len(ran(tmp_path)["search"]) == 2
+
+
+def test_reproduce_state_of_changed_sources(tmp_path, monkeypatch):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    (tmp_path / "file").write_text("a")
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.setattr(reproduce, "SOURCES", tmp_path / "package")
+    monkeypatch.setattr(reproduce, "source_commit", lambda: "0123456789abcdef+changes")
+    states = set()
+    for text in "bcb":
+        (tmp_path / "file").write_text(text)
+        states.add(reproduce.source_state())
+    assert len(states) == 2 and all(re.fullmatch("0123456789ab-[0-9a-f]{8}", state) for state in states)
+    monkeypatch.setattr(reproduce, "source_commit", lambda: None)
+    with pytest.raises(SpecError, match="must be a git checkout"):
+        reproduce.source_state()
 
 
 def test_reproduce_wrong_readme(stand_ins, tmp_path, capsys):
