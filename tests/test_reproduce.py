@@ -130,6 +130,6 @@ def test_reproduce_wrong_readme(stand_ins, tmp_path, capsys):
 
 
 def test_reproduce_reads_the_readme_of_the_project():
-    shown = reproduce.expected(reproduce.README, reproduce.STAGES)
+    shown = reproduce.expected(reproduce.README, (*reproduce.STAGES, *reproduce.LONG))
     assert shown["search"].keys() >= {"run", "int8_test_accuracy", "edp_js", "seconds"}
     assert shown["sim"]["mismatches"] == "0" and float(shown["synth"]["area_mm2"]) > 0
