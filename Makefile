@@ -1,12 +1,13 @@
 # `make help` lists the targets. Variables: TARGET (technology), SEED, RUN (a run folder), ARGS (further options of
 # the command, e.g. `make search ARGS="--epochs 20"`), PNR (1: `make synth` places and routes), PYTHON (3.11 or later),
-# PIP_FLAGS.
+# PIP_FLAGS, LOCK (versions that pip keeps to; empty: the newest).
 TARGET ?= asic-28nm
 SEED ?= 0
 RUN ?= runs/latest
 ARGS ?=
 PYTHON ?= python3
 PIP_FLAGS ?=
+LOCK ?= requirements.lock
 PNR ?=
 
 VENV := .venv
@@ -17,7 +18,7 @@ APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
 .PHONY: help setup tools search rtl sim synth compare report contract presets silicon das rivals runs doctor test test-all \
-        lint clean
+        reproduce docs lock lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -34,13 +35,15 @@ help:
 	@echo "make das       the accelerator search against the optimum of an enumerated space"
 	@echo "make rivals    that search beside random, evolution, REINFORCE and Bayesian search"
 	@echo "make silicon   area and power of the cost model beside synthesis, on points of the space"
+	@echo "make reproduce the README's figures, run again and set beside those printed there"
+	@echo "make docs      these pages and a reference of the code: build/docs; make lock: renew requirements.lock"
 	@echo "make test      lint, import rules and quick tests; make test-all: slow ones too"
 
 setup: $(STAMP) tools
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(LOCK)
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet $(PIP_FLAGS) -e ".[dev]"
+	$(PY) -m pip install --quiet $(PIP_FLAGS) $(if $(LOCK),-c $(LOCK)) -e ".[dev]"
 	@touch $@
 
 # Programs that are no Python packages. Root installs them; others are told, and go on without.
@@ -88,11 +91,23 @@ compare: setup
 report: setup
 	$(RUN_TOOL) -m dna_asic.page --run $(RUN) $(ARGS)
 
+reproduce: setup
+	$(RUN_TOOL) -m dna_asic.reproduce $(ARGS)
+
 runs: $(STAMP)
 	$(RUN_TOOL) -m dna_asic.list_runs $(ARGS)
 
 doctor: $(STAMP)
 	$(RUN_TOOL) -m dna_asic.doctor $(ARGS)
+
+docs: $(STAMP)
+	$(PY) -m sphinx -q -W --keep-going docs build/docs
+	@echo "docs: page=build/docs/index.html"
+
+lock: $(STAMP)
+	@mkdir -p build
+	$(PY) -m pip install $(PIP_FLAGS) --dry-run --ignore-installed --quiet --report build/lock.json -e ".[dev]"
+	$(RUN_TOOL) -m dna_asic.lock build/lock.json
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
@@ -105,5 +120,5 @@ test-all: setup lint
 	$(RUN_TOOL) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 clean:
-	rm -rf build sim_build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build docs/api sim_build .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

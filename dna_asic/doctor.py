@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dna_asic.command import add_output_options, paint, run_command
 from dna_asic.errors import NotInstalled
+from dna_asic.lock import LOCK, differing, read_lock
 from dna_asic.versions import package_version, program_version
 
 LEAST_PYTHON = (3, 11)
@@ -41,7 +42,9 @@ PROGRAMS = {  # name: (needed, what for, how to get it)
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line. state: ok, missing, old, or absent (not needed). remedy: empty where all is well."""
+    """One line. state: ok, missing, old, absent (not needed), or differs (from the lock). remedy: empty where all is
+    well.
+    """
 
     name: str
     state: str
@@ -71,10 +74,10 @@ def main(argv=None, prog=None) -> int:
 
 def doctor(args: argparse.Namespace) -> dict:
     """Print all findings; returns them. Raises NotInstalled naming what is needed and missing."""
-    findings = [python(), *map(package, PACKAGES), *map(program, PROGRAMS), pdk(), disk(Path.cwd())]
+    findings = [python(), *map(package, PACKAGES), lock(), *map(program, PROGRAMS), pdk(), disk(Path.cwd())]
     width, wide = (max(len(getattr(f, name)) for f in findings) for name in ("name", "found"))
     for f in findings:
-        mark = paint(f.state.ljust(7), {"ok": "green", "absent": "yellow"}.get(f.state, "red"), sys.stdout)
+        mark = paint(f.state.ljust(7), "red" if f.needed else "green" if f.state == "ok" else "yellow", sys.stdout)
         print(f"{mark}  {f.name.ljust(width)}  {f.found.ljust(wide)}  {f.purpose}".rstrip())
     lacking = [f for f in findings if f.needed]
     for f in findings:
@@ -103,6 +106,18 @@ def package(name: str) -> Finding:
     old = numbers(found) < numbers(least)
     return Finding(name=name, state="old" if old else "ok", found=found, purpose=purpose,
                    remedy=f"needs {least} or later: {SETUP}" if old else "")
+
+
+def lock(path: Path = LOCK) -> Finding:
+    """What is installed beside the versions that set-up installs."""
+    purpose = "figures as in the README"
+    if not path.is_file():
+        return Finding(name="lock", state="absent", found="-", purpose=purpose, remedy="comes with a checkout")
+    locked = read_lock(path)
+    others = differing(locked)
+    said = ", ".join(f"{name} {found} instead of {wanted}" for name, (found, wanted) in others.items())
+    return Finding(name="lock", state="differs" if others else "ok", found=f"{len(others)} of {len(locked)} differ",
+                   purpose=purpose, remedy=f"{said}: {SETUP}" if others else "")
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from dna_asic.golden import run_golden
 from dna_asic.importer import ImportedNetwork, from_onnx
 from dna_asic.quantize import quantize_at, quantize_input, quantize_network
 from dna_asic.report.files import write_atomically
-from dna_asic.result import write_design
+from dna_asic.result import kept_prices, write_design
 from dna_asic.runs import RunFolder
 from dna_asic.spec.quant import QuantSpec
 from dna_asic.technology import Technology, load_technology
@@ -85,7 +85,7 @@ def run_search(args: argparse.Namespace, inputs: Inputs, run: RunFolder, bars: C
     agreement = top1_agreement(imported, quant, kept)
     write_atomically(run.path / INPUTS, lambda part: np.save(part, quantize_input(kept, quant), allow_pickle=False))
     found = search_accelerator(imported.network, inputs.space, inputs.technology, seed=args.seed, steps=args.das_steps,
-                               progress=bars)
+                               designs=kept_prices(run, inputs, args.seed), progress=bars)
     bars.close()
     for note in imported.notes:
         print(f"note: {note}")

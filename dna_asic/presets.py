@@ -37,7 +37,7 @@ HEADERS = ("preset", "layer", "MACs", "cycles model", "cycles RTL", "utilisation
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """One layer on one preset. utilisation: useful MACs per PE and simulated cycle. *_um2: per PE, cost model."""
+    """One layer on one preset. utilisation: useful MACs per PE and simulated cycle. `*_um2`: per PE, cost model."""
 
     preset: str
     layer: str

@@ -1,16 +1,28 @@
-"""What every search leaves in its run: the design, its integers, its costs."""
+"""What every search leaves in its run: the design, its integers, its costs; and, until its end, its prices."""
 
 import argparse
 from collections.abc import Sequence
 
 from dna_asic.cosearch.das import FoundAccelerator
+from dna_asic.cosearch.designs import DesignPricer
+from dna_asic.cosearch.journal import JournalledPricer
 from dna_asic.quantize import save_quant
 from dna_asic.report.files import write_json_atomically, write_text_atomically
 from dna_asic.report.tables import cost_table
 from dna_asic.runs import RunFolder
+from dna_asic.sources import sources_digest
 from dna_asic.spec.design import Design, design_to_yaml
 from dna_asic.spec.quant import QuantSpec
 from dna_asic.spec.record import to_plain
+
+PRICES = "prices"  # of the final accelerator search, until the run is whole
+PRICED_BY = ("cost", "mapping", "spec", "technology", "cosearch/pricing.py")
+
+
+def kept_prices(run: RunFolder, inputs, seed: int) -> DesignPricer:
+    """A pricer for the accelerator search of a run, whose prices an interrupt leaves there. inputs: of the search."""
+    return DesignPricer(JournalledPricer(
+        inputs.technology, seed, orders=inputs.space.orders, folder=run.path / PRICES, key=sources_digest(PRICED_BY)))
 
 
 def write_design(run: RunFolder, args: argparse.Namespace, quant: QuantSpec, found: FoundAccelerator,

@@ -6,11 +6,10 @@ With --network: the accelerator alone, for a network that is brought (see dna_as
 import argparse
 import contextlib
 import dataclasses
-import io
 import itertools
 import json
 import math
-import pickle
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from dna_asic import own_network
 from dna_asic.command import add_output_options, going_on, progress, run_command
+from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
 from dna_asic.cosearch.das import AcceleratorSearch, require_chip, search_accelerator
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
@@ -34,11 +34,11 @@ from dna_asic.networks import Macro, NetworkModule, build_network, expand, load_
 from dna_asic.origin import write_origin
 from dna_asic.quantize import quantize_input, quantize_network
 from dna_asic.report.files import write_atomically, write_json_atomically
-from dna_asic.result import write_design
+from dna_asic.result import PRICES, kept_prices, write_design
 from dna_asic.runs import MARKER, RunFolder, only_one
 from dna_asic.technology import Technology, load_technology
 
-ARGUMENTS, CHECKPOINT, WEIGHTS = "arguments.json", "checkpoint.pt", "weights.safetensors"
+ARGUMENTS, CHECKPOINT, TRAINING, WEIGHTS = "arguments.json", "checkpoint.pt", "training.pt", "weights.safetensors"
 # Arguments that do not say what is searched.
 NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name")
 CALIBRATION_IMAGES = 512
@@ -110,6 +110,7 @@ def carry_out(args: argparse.Namespace, inputs, run: RunFolder) -> dict:
     with going_on(f"{args.program} --resume {run.path}"):
         with contextlib.closing(StageBars(args.quiet)) as bars:
             summary = work(args, inputs, run, bars)
+        shutil.rmtree(run.path / PRICES, ignore_errors=True)
         write_origin(run.path, args, args.seed, ("torch", "numpy", "onnx"))
         run.finish()
     kind = "int8_agreement" if args.network else "int8_test_accuracy"
@@ -211,7 +212,7 @@ def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
     quant = quantize_network(module, inputs.splits.train.images[:CALIBRATION_IMAGES])
     network = expand(inputs.macro, choices)
     found = search_accelerator(network, inputs.space, inputs.technology, seed=args.seed, steps=args.das_steps,
-                               start=joint.accelerator, progress=bars)
+                               start=joint.accelerator, designs=kept_prices(run, inputs, args.seed), progress=bars)
     bars.close()
     test = inputs.splits.test
     accuracies = {"float_test_accuracy": evaluate(module, test.images, test.labels),
@@ -234,29 +235,18 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
         inputs.macro, inputs.splits, NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs), args.seed),
         AcceleratorSearch(inputs.space, inputs.technology, args.seed), settings, args.seed)
     if path.exists():
-        try:
-            saved = torch.load(path, weights_only=True)
-            joint.load_state_dict(saved["joint"])
-            earlier_s = saved["seconds"]
-        except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-            raise SpecError(f"Checkpoint '{path}' cannot be read: {error}; remove it to search anew.") from error
+        with read_checkpoint(path, "search anew") as state:
+            joint.load_state_dict(state["joint"])
+            earlier_s = state["seconds"]
     steps = -(-len(inputs.splits.train.labels) // settings.batch)
     done = itertools.count(joint.epoch * steps + 1)
     while joint.epoch < joint.epochs:
         record = joint.run_epoch(lambda: bars("co-search", next(done), joint.epochs * steps))
-        state = {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started}
-        write_atomically(path, lambda part, state=state: part.write_bytes(saved_bytes(state)))
+        save_checkpoint(path, {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started})
         if record.best_edp_js is not None:
             bars.show(loss=f"{record.task_loss:.3f}", edp=f"{record.best_edp_js:.2e}",
                       H=f"{record.alpha_entropy:.2f}/{record.gamma_entropy:.2f}")
     return joint, earlier_s
-
-
-def saved_bytes(state: dict) -> bytes:
-    """A checkpoint's content: written in one piece, so that a full disk is an OSError."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
 
 
 def train_derived(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars: StageBars) -> NetworkModule:
@@ -269,9 +259,10 @@ def train_derived(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars
         except (SafetensorError, RuntimeError) as error:
             raise SpecError(f"Weights '{path}' cannot be read: {error}; remove them to train anew.") from error
         return module.eval()
-    train_network(module, inputs.splits, args.train_epochs, args.seed,
+    train_network(module, inputs.splits, args.train_epochs, args.seed, checkpoint=run.path / TRAINING,
                   progress=lambda epoch, loss: bars("training", epoch + 1, args.train_epochs))
     write_atomically(path, lambda part: part.write_bytes(save(module.state_dict())))
+    (run.path / TRAINING).unlink()
     return module
 
 

@@ -26,8 +26,8 @@ class DramSequencer(wiring.Component):
 
     read_idle rises in the cycle of the last beat, read_over after it.
 
-    i_*, w_*: place of the next fetch (held while it runs). o_*: place of the O tile being stored (held). *_half,
-    bank: halves and parameter bank in use. `first_reduction`: this tile is the first along C.
+    `i_*`, `w_*`: place of the next fetch (held while it runs). `o_*`: place of the O tile being stored (held).
+    `*_half`, bank: halves and parameter bank in use. `first_reduction`: this tile is the first along C.
     """
 
     def __init__(self):

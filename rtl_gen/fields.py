@@ -39,7 +39,7 @@ def decode(raw):
 
 
 def connect_nest(m, nest, instruction, prefix):
-    """Drive the last indices and jumps of `nest` from the fields named `prefix`_last_i, `prefix`_<address>_i."""
+    """Drive the last indices and jumps of `nest` from the fields named `<prefix>_last_i`, `<prefix>_<address>_i`."""
     for i in range(nest.loops):
         m.d.comb += nest.last_index[i].eq(instruction[f"{prefix}_last_{i}"])
         for name in nest.addresses:

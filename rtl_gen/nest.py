@@ -12,8 +12,8 @@ class Nest(wiring.Component):
     iteration, back to the start). All outputs are registers or functions of registers, valid the cycle after
     `load` or `step`; one step a cycle. `load` wins over `step`.
 
-    last_index: last index of each loop. <name>_jump: signed jump of each class. ignore_below: loops under this
-    number stay at 0. index: the loops' indices. <name>: the address. class_: number of the loop that the next
+    last_index: last index of each loop. `<name>_jump`: signed jump of each class. ignore_below: loops under this
+    number stay at 0. index: the loops' indices. `<name>`: the address. `class_`: number of the loop that the next
     step increments, `loops` when there is none. last: this is the last iteration.
     """
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from dna_asic import search as command
+from dna_asic.cosearch import journal
 from dna_asic.errors import SpecError
 from dna_asic.gads.space import FOLDER
 from dna_asic.mapping.layout import hardware_shapes
@@ -41,7 +42,7 @@ def macro(tmp_path_factory):
 
 def command_line(macro, folder):
     pins = [x for pin in PINS for x in ("--set", pin)]
-    return ["--macro", str(macro), *pins, "--warmup-epochs", "1", "--epochs", "2", "--train-epochs", "1",
+    return ["--macro", str(macro), *pins, "--warmup-epochs", "1", "--epochs", "2", "--train-epochs", "2",
             "--das-steps", "1", "--name", "run", "--runs-dir", str(folder), "--quiet"]
 
 
@@ -83,26 +84,41 @@ def test_search_same_seed_same_design_and_nothing_overwritten(whole, arguments, 
     assert all(x in printed for x in ("int8_test_accuracy=", "share %", "dram", "EDP", "float 0."))
 
 
-@pytest.mark.parametrize("interrupted", ["joint", "accelerator"])
-def test_search_resumes_to_the_same_design(whole, arguments, tmp_path, monkeypatch, capsys, interrupted):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    run_epoch = command.JointSearch.run_epoch
-    with monkeypatch.context() as patch:
-        if interrupted == "joint":
-            patch.setattr(command.JointSearch, "run_epoch",
-                          lambda self, tick: interrupt() if self.epoch == 2 else run_epoch(self, tick))
-        else:
-            patch.setattr(command, "search_accelerator", interrupt)
-        assert command.main(arguments) == 130
-    assert f"--resume {tmp_path / 'run'}" in capsys.readouterr().err
+def test_search_resumes_to_the_same_design(whole, arguments, tmp_path, monkeypatch, capsys):
+    """One run, stopped in the joint search, in training, in the final accelerator search and in the mapping of its
+    chips; what was finished is not done again.
+    """
+    bar, priced, going_on = command.StageBars.__call__, [], ["--resume", str(tmp_path / "run"), "--quiet"]
+    save = journal.save_checkpoint
+    monkeypatch.setattr(journal, "save_checkpoint", lambda path, state: priced.append(path) or save(path, state))
+    for place, argv in [(("co-search", 0.7), arguments), (("training", 0.5), going_on), (("accelerator", 1), going_on),
+                        (("mapping", 0.1), going_on)]:
+        def stopped(bars, stage, done, of, place=place):
+            if stage == place[0] and done / of >= place[1]:
+                raise KeyboardInterrupt
+            bar(bars, stage, done, of)
+        monkeypatch.setattr(command.StageBars, "__call__", stopped)
+        assert command.main(argv) == 130
+        assert f"--resume {tmp_path / 'run'}" in capsys.readouterr().err
+        assert (tmp_path / "run" / command.TRAINING).exists() == (place[0] == "training")
+        assert bool(priced) == (place[0] in ("accelerator", "mapping"))
     with pytest.raises(SpecError, match="half written.*--resume"):
         RunFolder.open(tmp_path / "run")
     assert not (tmp_path / "latest").exists()
-    assert command.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 0
-    assert (tmp_path / "run/design.yaml").read_bytes() == (whole / "design.yaml").read_bytes()
+    stages = {}
+    monkeypatch.setattr(command.StageBars, "__call__", lambda bars, stage, done, of: stages.setdefault(stage, done))
+    assert command.main(going_on) == 0
+    assert len(priced) == len(set(priced)) and "training" not in stages and "co-search" not in stages
+    for file in ("design.yaml", "quant/quant.npz"):
+        assert (tmp_path / "run" / file).read_bytes() == (whole / file).read_bytes()
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {p.name for p in whole.iterdir()}
     assert RunFolder.open(tmp_path / "latest").path.name == "run"
+
+
+def test_search_computes_alike_on_every_cpu_with_avx2():
+    code = "import dna_asic, torch; print(torch.backends.cpu.get_cpu_capability())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert not said.startswith("AVX512") and said
 
 
 @pytest.mark.parametrize("wrong,message", [

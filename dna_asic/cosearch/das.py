@@ -211,15 +211,15 @@ class AcceleratorSearch:
 
 
 def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, steps: int,
-                       start: AcceleratorSearch | None = None,
+                       start: AcceleratorSearch | None = None, designs: DesignPricer | None = None,
                        progress: Progress = lambda *_: None) -> FoundAccelerator:
     """DAS alone for a fixed network; then coordinate descent around the best chip, and the mapper with full effort on
     the last few best.
 
-    Goes on from `start`, which is left as it is. Raises InfeasibleDesign when no chip of the space was found that
-    runs the network.
+    Goes on from `start`, which is left as it is. designs: another pricer. Raises InfeasibleDesign when no chip of the
+    space was found that runs the network.
     """
-    search = AcceleratorSearch(space, technology, seed)
+    search = AcceleratorSearch(space, technology, seed, designs=designs)
     if start is not None:
         search.load_state_dict(start.state_dict())
     for i in range(steps):

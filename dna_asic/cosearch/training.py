@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
 from dna_asic.data import DatasetSplits
 
 
@@ -25,11 +27,12 @@ class TrainSettings:
 
 def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: int,
                   progress: Callable[[int, float], None] | None = None,
-                  settings: TrainSettings = TrainSettings()) -> nn.Module:
+                  settings: TrainSettings = TrainSettings(), checkpoint: Path | None = None) -> nn.Module:
     """Train `module` in place on splits.train and leave it in evaluation mode.
 
     `progress(epoch, mean_loss)` is called after each epoch. The order of images and the augmentation depend on
-    `seed` alone.
+    `seed` alone. checkpoint: file written after each epoch and gone on from where it is there; raises SpecError for a
+    damaged one.
     """
     images, labels = splits.train
     generator = torch.Generator().manual_seed(seed)
@@ -37,7 +40,14 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
                                 weight_decay=settings.weight_decay)
     steps = math.ceil(len(labels) / settings.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: _rate(i, steps, epochs * steps))
-    for epoch in range(epochs):
+    parts, first = {"module": module, "optimizer": optimizer, "schedule": schedule}, 0
+    if checkpoint is not None and checkpoint.exists():
+        with read_checkpoint(checkpoint, "train anew") as state:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            generator.set_state(state["generator"])
+            first = state["epochs"]
+    for epoch in range(first, epochs):
         module.train()
         losses = []
         for index in batches(len(labels), settings.batch, generator):
@@ -49,6 +59,9 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, {name: part.state_dict() for name, part in parts.items()} | {
+                "generator": generator.get_state(), "epochs": epoch + 1})
         if progress:
             progress(epoch, sum(losses) / len(losses))
     return module.eval()

@@ -171,7 +171,7 @@ class Factors(tuple):
 class MappingBatch:
     """Tilings: the factors of each level. Read like a Mapping.
 
-    *_order: the loop orders.
+    `*_order`: the loop orders.
     """
 
     rf: Factors

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dna_asic.cost.area import area_um2
 from dna_asic.cost.batch import ChipBatch, LayerBatch, MappingBatch
 from dna_asic.cost.counts import count
-from dna_asic.cost.energy import EVENTS, LEVEL_OF, LEVELS, event_energies_pj, idle_pj_per_cycle
+from dna_asic.cost.energy import EVENTS, LEVEL_OF, event_energies_pj, idle_pj_per_cycle
 from dna_asic.cost.model import event_counts, fetch_cycles, layer_cycles, schedule_of
 from dna_asic.cost.schedule import Schedule, period_cycles, schedule
 from dna_asic.errors import SpecError
@@ -16,7 +16,7 @@ from dna_asic.spec.instruction import INSTRUCTION_BYTES
 from dna_asic.spec.latency import DECODE_CYCLES, LAYER_CYCLES, RUN_CYCLES
 from dna_asic.spec.layer import LayerShape
 from dna_asic.spec.pipeline import Pipeline, Place
-from dna_asic.spec.report import CostReport, Counts, LayerCost
+from dna_asic.spec.report import LEVELS, CostReport, Counts, LayerCost
 from dna_asic.technology import Technology
 
 _FETCH = f"dram_reads.{Operand.W.name}"  # instructions count with the weights

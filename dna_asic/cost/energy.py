@@ -16,7 +16,6 @@ EVENTS = ("macs", "postprocess", *(f"{kind}.{x.name}" for kind in (
     "rf_reads", "rf_writes", "noc", "gb_reads", "gb_writes", "dram_reads", "dram_writes") for x in Operand))
 LEVEL_OF = {"macs": "mac", "postprocess": "postprocess", "rf_reads": "rf", "rf_writes": "rf", "noc": "noc",
             "gb_reads": "gb", "gb_writes": "gb", "dram_reads": "dram", "dram_writes": "dram"}
-LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "control", "clock", "leakage")
 LOGIC_LEVELS = ("mac", "rf", "noc", "postprocess", "control", "clock")  # what synthesis measures: no macros, no DRAM
 
 

@@ -15,7 +15,7 @@ GREY_MODES = frozenset({"1", "L", "LA"})
 
 
 def load_folder(folder: str, seed: int, image_size: int | None) -> DatasetSplits:
-    """Read DIR/CLASS/* or DIR/train/CLASS/* with DIR/test/CLASS/*; pixels in [-1, 1], grey or RGB.
+    """Read `DIR/CLASS/*` or `DIR/train/CLASS/*` with `DIR/test/CLASS/*`; pixels in [-1, 1], grey or RGB.
 
     Classes are numbered in sorted order of their names; files in other formats and hidden ones are passed over.
     Raises DataError for a missing or empty folder, too few classes or images, and unreadable images (named).

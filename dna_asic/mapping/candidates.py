@@ -29,7 +29,7 @@ _TIMES = torch.tensor([2, 2, 3, 4, 7])  # what a factor is multiplied by as anot
 
 @dataclass(frozen=True)
 class Noise:
-    """Random numbers for n candidates, the same for every pair: [1, n, *shape]."""
+    """Random numbers for n candidates, the same for every pair: `[1, n, *shape]`."""
 
     generator: torch.Generator
     n: int
@@ -47,7 +47,7 @@ class Noise:
         return (self.uniform(*shape) * top).long()
 
     def one_of(self, *shape: int) -> Tensor:
-        """bool [1, n, *shape]: true at one place."""
+        """bool `[1, n, *shape]`: true at one place."""
         size = torch.Size(shape).numel()
         return torch.nn.functional.one_hot(self.below(size), size).bool().view(1, self.n, *shape)
 

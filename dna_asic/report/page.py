@@ -20,6 +20,7 @@ from dna_asic.report.content import (
 )
 from dna_asic.report.drawings import chip_drawing, chip_side_um, network_drawing
 from dna_asic.report.html import Markup, join, number, table, tag
+from dna_asic.spec.report import LEVELS
 
 HERE = Path(__file__).parent
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -27,7 +28,6 @@ CAUSES = {"compute": "the PEs work", "fill": "the array waits for weights or inp
           "drain": "the array waits for psums to leave", "memory": "waits for reads from memory",
           "store": "waits for post-processing and the write to memory",
           "control": "fetch and decoding of the instruction, starts of tiles"}
-LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "control", "clock", "leakage")
 OPERANDS = {"W": "W", "I": "I", "O": "O", "": "other"}
 LOOP_LEVELS = {"dram": "DRAM", "gb": "GB", "row": "rows", "col": "columns", "rf": "RF"}
 COLOURS = {**{name: f"c{n}" for n, name in enumerate(CAUSES)}, **{name: f"c{n}" for n, name in enumerate(LEVELS)}}

@@ -296,8 +296,8 @@ class Mapping:
     """Tiling and loop orders of one layer on one chunk.
 
     rf, noc, gb, dram: the factor of every dim at that level, in the order of `Dim`. The product of a dim's four
-    factors covers its bound (the last tile may be ragged and is padded). *_order: loops innermost first, a permutation
-    of all seven dims (DRAM: of G K C P Q, C innermost). Raises InfeasibleDesign for an order that is none.
+    factors covers its bound (the last tile may be ragged and is padded). `*_order`: loops innermost first, a
+    permutation of all seven dims (DRAM: of G K C P Q, C innermost). Raises InfeasibleDesign for an order that is none.
     """
 
     rf: tuple[int, ...]

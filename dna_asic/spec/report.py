@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from dna_asic.spec.dims import Level, Operand
 
+LEVELS = ("mac", "rf", "noc", "gb", "dram", "postprocess", "control", "clock", "leakage")  # of energy
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
