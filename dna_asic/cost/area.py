@@ -32,6 +32,16 @@ POSTPROCESS_FLIP_FLOPS, LANE_FLIP_FLOPS, POOL_FLIP_FLOPS = 123, 335, 22
 CONTROL_FLIP_FLOPS = 2235
 
 
+# Of these, flip-flops whose clock has no gate, and clock gates; of a chunk, of a lane.
+GATE_FLIP_FLOPS = 2.0  # what the clock pin of a gate takes, in flip-flops
+CONTROL_UNGATED, CONTROL_GATES = 625, 56
+DMA_UNGATED, DMA_GATES = 76, 48
+SEQUENCER_UNGATED, SEQUENCER_GATES = 27, 46
+NOC_UNGATED, NOC_GATES = 62, 18
+PSUM_UNGATED = 6
+POSTPROCESS_UNGATED, POSTPROCESS_GATES, LANE_GATES = 4, 9, 2
+
+
 Terms = dict[str, dict[str, float]]  # {block: {coefficient: how many}}
 
 
@@ -103,6 +113,25 @@ def flip_flops(accelerator: AcceleratorConfig) -> dict[str, int]:
             "dma": 8 * INSTRUCTION_BYTES + DMA_FLIP_FLOPS + DMA_BYTE_FLIP_FLOPS * port,
             "postprocess": POSTPROCESS_FLIP_FLOPS + LANE_FLIP_FLOPS * chunk.n_pp + POOL_FLIP_FLOPS * port,
             "control": CONTROL_FLIP_FLOPS + chunk.pe_rows + chunk.pe_cols})
+    return total
+
+
+@functools.lru_cache(maxsize=4096)
+def clocked_flip_flops(accelerator: AcceleratorConfig) -> dict[str, float]:
+    """What the clock of each block moves in a cycle in which nothing happens, in flip-flops, over all chunks."""
+    total = {}
+    for alone in accelerator.alone:
+        chunk = alone.chunk
+        sets = sum(chunk.sets(x) for x in Operand)
+        ungated = {"control": CONTROL_UNGATED, "dma": DMA_UNGATED, "sequencer": SEQUENCER_UNGATED,
+                   "postprocess": POSTPROCESS_UNGATED, "psum": PSUM_UNGATED + _tile_bits(chunk)[O],
+                   "noc": NOC_UNGATED + _noc(chunk)["ff_area_um2"] - 8 * (chunk.n_w + chunk.n_i), "rf": 0,
+                   "pe_array": ARRAY_FLIP_FLOPS + sum(_array_parts(chunk)[1:]) + _line_flip_flops(chunk)}
+        gates = {"control": CONTROL_GATES, "dma": DMA_GATES, "sequencer": SEQUENCER_GATES, "psum": 1,
+                 "postprocess": POSTPROCESS_GATES + LANE_GATES * chunk.n_pp, "noc": NOC_GATES,
+                 "rf": sum(2 * words * chunk.sets(x) for x, words in rf_words(chunk).items()),
+                 "pe_array": chunk.pes + sets}
+        _add(total, {block: n + GATE_FLIP_FLOPS * gates[block] for block, n in ungated.items()})
     return total
 
 

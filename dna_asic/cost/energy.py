@@ -1,12 +1,12 @@
 """Energy of events and of idle cycles: what the technology's coefficients make of a configuration.
 
-The clock of every register runs always: the hardware has no clock gates. Wires count in the NoC only; those between
+Registers behind clock gates take their clock with the event that opens the gate, all others always. Wires count in the NoC only; those between
 blocks and the buffers of the clock tree are not in it.
 """
 
 import math
 
-from dna_asic.cost.area import WORD_BITS, area_um2, buffer_macros, flip_flops, rf_words
+from dna_asic.cost.area import WORD_BITS, area_um2, buffer_macros, clocked_flip_flops, rf_words
 from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.dims import Operand
 from dna_asic.spec.latency import hop_axes
@@ -33,7 +33,8 @@ def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology,
     logic_pj_per_bit = technology["noc_pj_per_bit"]
     for x, words in rf_words(chunk).items():
         rf_pj = WORD_BITS[x] * technology.rf_pj_per_bit(2 * words * WORD_BITS[x] / 8)
-        table |= {f"rf_reads.{x.name}": rf_pj, f"rf_writes.{x.name}": rf_pj,
+        table |= {f"rf_reads.{x.name}": rf_pj,
+                  f"rf_writes.{x.name}": rf_pj + WORD_BITS[x] * technology["ff_write_pj"],
                   f"noc.{x.name}": WORD_BITS[x] * (logic_pj_per_bit + wire_pj_per_bit * _span_pes(chunk, x)),
                   f"dram_reads.{x.name}": dram_pj, f"dram_writes.{x.name}": dram_pj}
         _, depth, bits = buffer_macros(accelerator, x)
@@ -44,24 +45,19 @@ def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology,
 
 def idle_pj_per_cycle(accelerator: AcceleratorConfig, technology: Technology,
                       area: dict[str, float] | None = None) -> dict[str, float]:
-    """What a cycle costs whatever happens in it: sequencers, DMA and control, the clock of all registers, leakage.
+    """What a cycle costs whatever happens in it: sequencers, DMA and control, the clock that no gate stops, leakage.
 
     area: as above.
     """
     leakage_mw = technology.leakage_mw(sum((area or area_um2(accelerator, technology)).values()))
     return {"control": len(accelerator.chunks) * technology["control_pj"],
-            "clock": register_bits(accelerator) * technology["ff_write_pj"],
+            "clock": sum(clocked_flip_flops(accelerator).values()) * technology["ff_write_pj"],
             "leakage": leakage_mw * accelerator.clk_period_ns}
 
 
 def idle_pj(accelerator: AcceleratorConfig, technology: Technology) -> float:
     """Sum of `idle_pj_per_cycle`."""
     return sum(idle_pj_per_cycle(accelerator, technology).values())
-
-
-def register_bits(accelerator: AcceleratorConfig) -> int:
-    """Flip-flops of the chip."""
-    return sum(flip_flops(accelerator).values())
 
 
 def _pe_pitch_mm(accelerator, area):

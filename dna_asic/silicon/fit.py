@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.linear_model import LinearRegression
 
-from dna_asic.cost import LOGIC_LEVELS, area_terms, area_um2, evaluate_design, flip_flops
+from dna_asic.cost import LOGIC_LEVELS, area_terms, area_um2, clocked_flip_flops, evaluate_design
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.silicon.measure import Measured, mappings
 from dna_asic.silicon.points import assignment, network
@@ -76,18 +76,22 @@ def _fit_area(points):
 
 def _fit_energy(points, technology):
     values, events = {}, [(measured, _events(chip, technology)) for chip, measured in points]
-    clock = [(sum(flip_flops(chip).values()), sum(measured.still_mw.values()) * chip.clk_period_ns)
-             for chip, measured in points]
-    values["ff_write_pj"] = float(np.mean([pj / bits for bits, pj in clock]))
     period = points[0][0].clk_period_ns
+    values["ff_write_pj"] = ff_pj = _ratio(*zip(*((sum(clocked_flip_flops(chip).values()), period * sum(
+        measured.idle_mw.values())) for chip, measured in points)))
     for name, blocks in EVENT_BLOCKS.items():
-        rows, targets = zip(*((found[name], sum(measured.moving_mw[b] for b in blocks) * measured.cycles * period)
-                              for measured, found in events))
+        rows, targets = zip(*((found[name], _dynamic_pj(measured, blocks, period)) for measured, found in events))
         values[name] = _ratio(rows, targets)
     rows = [found["rf"] for _, found in events]
-    targets = [measured.moving_mw["rf"] * measured.cycles * period for measured, _ in events]
+    targets = [_dynamic_pj(measured, ("rf",), period) - ff_pj * found["written"] for measured, found in events]
     base, slope = _solve([[x / t for x in row] for row, t in zip(rows, targets)], [1.0] * len(rows))
     return values | {"rf_base_pj_per_bit": base, "rf_slope_pj_per_bit_byte": slope}
+
+
+def _dynamic_pj(measured, blocks, period):
+    """What events took in the whole run: signals, and clocks behind gates."""
+    return measured.cycles * period * sum(
+        measured.moving_mw[b] + measured.clock_mw[b] - measured.idle_mw[b] for b in blocks)
 
 
 def _ratio(counts, energies):
@@ -105,7 +109,7 @@ def _solve(rows, targets):
 def _events(chip, technology):
     """How often each energy coefficient counts in the workload; rf: of its base and of its slope."""
     report = report_of(chip, technology)
-    found = {"mac_pj": 0, "postprocess_pj": 0, "noc_pj_per_bit": 0, "rf": [0.0, 0.0],
+    found = {"mac_pj": 0, "postprocess_pj": 0, "noc_pj_per_bit": 0, "rf": [0.0, 0.0], "written": 0,
              "control_pj": len(chip.chunks) * report.latency_cycles}
     bits = {Operand.W: 8, Operand.I: 8, Operand.O: 32}
     for layer in report.layers:
@@ -115,6 +119,7 @@ def _events(chip, technology):
         words = {Operand.W: chunk.rf_w_words, Operand.I: chunk.rf_i_words, Operand.O: chunk.rf_o_words}
         for x in Operand:
             found["noc_pj_per_bit"] += bits[x] * layer.counts.noc[x]
+            found["written"] += bits[x] * layer.counts.rf_writes[x]
             moved = bits[x] * (layer.counts.rf_reads[x] + layer.counts.rf_writes[x])
             found["rf"][0] += moved
             found["rf"][1] += moved * max(0.0, 2 * words[x] * bits[x] / 8 - 1)

@@ -37,7 +37,7 @@ class Figures:
 
 def figures_of(chip: AcceleratorConfig, measured: Measured, model: Predicted, training: bool) -> Figures:
     """Both sides of a point."""
-    power_mw = sum(sum(part.values()) for part in (measured.still_mw, measured.moving_mw, measured.leakage_mw))
+    power_mw = sum(sum(part.values()) for part in (measured.clock_mw, measured.moving_mw, measured.leakage_mw))
     return Figures(
         name=chip.name, about=", ".join(f"{c.pe_rows}x{c.pe_cols} {c.row_dim.name}{c.col_dim.name} {c.reduction.value} "
                                         f"{c.delivery.value}" for c in chip.chunks), training=training,

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import random
 import re
 from collections.abc import Callable
@@ -18,12 +19,13 @@ from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.layer import LayerShape
 from dna_asic.spec.record import to_plain
 from dna_asic.technology import Technology
-from flows.openroad.activity import align, read_activity
+from flows.openroad.cell_power import cell_power_step
 from flows.openroad.floorplan import module_instances
-from flows.openroad.module_power import module_power_step
 from flows.openroad.platforms import PREDICTIVE, find_library
+from flows.openroad.power import design_power
 from flows.openroad.steps import run_step
 from flows.openroad.synthesis import MAP_DIGEST, synthesis_step
+from flows.openroad.waves import read_waves
 from rtl_gen.emit import emit_verilog, generator_digest, up_to_date
 from sim.chip import run_chip
 from sim.integers import random_images, random_quant
@@ -35,15 +37,15 @@ _BLOCKS = tuple((re.compile(pattern), block) for pattern, block in (
     (r"\.core\.sequencer\b|\.tiles\b", "sequencer"), (r"\.(reader|writer|read_bus|write_bus)\b", "dma"),
     (r"\.post\b|^requantiser$", "postprocess"), (r"", "control")))
 MAPPING_DRAWS = 100
-FORMAT = 1  # of the record, and of what `measure` does
+FORMAT = 2  # of the record, and of what `measure` does
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """A point's logic at the library's node; by block of the cost model, memories left out.
 
-    area_um2, flip_flops: of all instances. still_mw: clock, without leakage. moving_mw: what signals take at the
-    activity of the simulated workload. leakage_mw. cycles: of the run. mean_activity: toggles per pin and cycle.
+    area_um2, flip_flops: of all instances. clock_mw: what clocks take where gates let them through; idle_mw:
+    the part of it that no gate stops; moving_mw: what signals take, as the simulated workload had them. cycles: of the run. mean_activity: toggles per pin and cycle.
     """
 
     key: str
@@ -53,7 +55,8 @@ class Measured:
     mean_activity: float
     area_um2: dict[str, float]
     flip_flops: dict[str, int]
-    still_mw: dict[str, float]
+    clock_mw: dict[str, float]
+    idle_mw: dict[str, float]
     moving_mw: dict[str, float]
     leakage_mw: dict[str, float]
 
@@ -102,26 +105,24 @@ def measure(chip: AcceleratorConfig, technology: Technology, seed: int, folder: 
               "cache": cache.resolve(), "progress": progress}
     mapped = run_step(synthesis_step(rtl=verilog, top="chip", **common), folder.resolve())
     netlist = mapped.folder / "netlist.v"
-    powers = run_step(module_power_step(netlist=netlist, **common), folder.resolve()).metrics
-    activity, cycles = simulate(chip, seed, verilog, folder)
-    modules = mapped.metrics["modules"]
-    paths = {path: kind for path, kind in module_instances(netlist.read_text(), "chip").items() if kind in modules}
-    rates, _ = align(activity, sorted(paths))
-    figures = {name: {} for name in ("area_um2", "flip_flops", "still_mw", "moving_mw", "leakage_mw")}
-    toggles = 0.0
-    for path, kind in paths.items():
-        still, toggle, leakage = powers[kind]
-        toggles += toggle
-        for name, value in (("area_um2", modules[kind]["own_area_um2"]), ("flip_flops", modules[kind]["flip_flops"]),
-                            ("still_mw", still - leakage), ("moving_mw", rates[path] * toggle),
-                            ("leakage_mw", leakage)):
-            figures[name][block_of(kind)] = figures[name].get(block_of(kind), 0) + value
+    charged = run_step(cell_power_step(netlist=netlist, **common), folder.resolve())
+    waves, cycles = simulate(chip, seed, verilog, folder)
+    modules, text = mapped.metrics["modules"], netlist.read_text()
+    power = design_power(text, "chip", library.liberty.read_text(),
+                         json.loads((charged.folder / "power.json").read_text()), waves, progress)
+    figures = {name: {} for name in ("area_um2", "flip_flops", "clock_mw", "idle_mw", "moving_mw", "leakage_mw")}
+    for path, kind in module_instances(text, "chip").items():
+        if kind in modules:
+            own = {"area_um2": modules[kind]["own_area_um2"], "flip_flops": modules[kind]["flip_flops"]}
+            own |= {name: getattr(power, name)[path] for name in figures if name not in own}
+            for name, value in own.items():
+                figures[name][block_of(kind)] = figures[name].get(block_of(kind), 0) + value
     return Measured(key=point_key(chip, technology, seed), name=chip.name, cells=mapped.metrics["cells"], cycles=cycles,
-                    mean_activity=sum(figures["moving_mw"].values()) / toggles, **figures)
+                    mean_activity=power.mean_activity, **figures)
 
 
 def simulate(chip: AcceleratorConfig, seed: int, verilog: Path, folder: Path):
-    """(activity, cycles) of the workload on the Verilog. Raises VerificationError where it ends in an error."""
+    """(waves, cycles) of the workload on the Verilog. Raises VerificationError where it ends in an error."""
     quant = random_quant(network(), seed)
     program = compile_program(chip, quant, mappings(chip), assignment(len(chip.chunks)))
     images = [program.input.pack(image) for image in random_images(network(), 1, seed)]
@@ -131,7 +132,7 @@ def simulate(chip: AcceleratorConfig, seed: int, verilog: Path, folder: Path):
     if run.error != "none":
         raise VerificationError(f"Point '{chip.name}': the workload ended with error '{run.error}'.")
     waves = work / "activity.vcd"
-    activity = read_activity(waves)
+    recorded = read_waves(waves)
     waves.unlink()
-    return activity, run.cycles
+    return recorded, run.cycles
 

@@ -3,12 +3,13 @@
     library    the cell library and the factors to the target node         (platforms)
     macros     sram_<words>x<bits> modules priced by the technology         (macros)
     synthesis  Verilog -> netlist of cells, area                            (synthesis)
-    timing     netlist -> slack, power per block at rest and per toggle     (timing)
-    power      power per block at the activity that the simulation saw      (activity)
+    timing     netlist -> slack and critical path                           (timing)
+    power      of every cell, at what the simulation did with it            (cell_power, pin_activity, power)
     checks     what a reader should know before believing the figures       (checkers)
     place and route, on demand: OpenROAD on the netlist                     (place_route, orfs)
 """
 
+import json
 import re
 import shutil
 import time
@@ -18,19 +19,20 @@ from pathlib import Path
 
 from dna_asic.errors import SpecError
 from dna_asic.technology import Technology
-from flows.openroad.activity import activity_step, align, read_activity
+from flows.openroad.cell_power import cell_power_step
 from flows.openroad.checkers import check_all, check_clock, check_library
 from flows.openroad.layout import layout_of
 from flows.openroad.macros import at_node, macro_of, macro_shapes
 from flows.openroad.orfs import write_orfs
 from flows.openroad.place_route import ABSENT, PROGRAM, place_route_step
 from flows.openroad.platforms import find_library, scaling_of
+from flows.openroad.power import ASSUMED_ACTIVITY, design_power
 from flows.openroad.steps import run_step
 from flows.openroad.synthesis import synthesis_step
-from flows.openroad.timing import block_power, timing_step
+from flows.openroad.timing import timing_step
+from flows.openroad.waves import read_waves
 
 _CHUNK = re.compile(r"chunk_\d+")
-ASSUMED_ACTIVITY = 0.1  # toggles per pin and cycle where no simulation was traced; OpenSTA's own default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class SynthRecord:
     area_um2_by_block: cells of each block, and "sram" for all macros. A block is a direct child of the top, or of a
     chunk in it ("chunk_0/core"); "top" and "chunk_0" are their own cells.
     power_mw_by_block likewise without "sram": macros are charged per access, by whoever knows the accesses.
-    still_mw: the part of it that the running clock and leakage take with every signal still.
+    clock_mw_by_block: the part of it that clocks take. path_blocks: (block, ns) along the critical path.
     modules: of each module its instances, and the area of the cells in one of them, modules below it apart.
     macros: instances of each. activity: where it is from. findings: lines of the checkers. place_route: the metrics of
     `PlaceRoute` at the library's node, with the library's memories; None where it was not asked for or not possible.
@@ -61,7 +63,8 @@ class SynthRecord:
     critical_path: str
     area_um2_by_block: dict[str, float]
     power_mw_by_block: dict[str, float]
-    still_mw: float
+    clock_mw_by_block: dict[str, float]
+    path_blocks: tuple[tuple[str, float], ...]
     leakage_mw: float
     modules: dict[str, tuple[int, float]]
     macros: dict[str, int]
@@ -96,7 +99,7 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
     """Run all steps on `rtl` with working files under `out`; results of unchanged inputs are taken from there.
 
     Memories are priced by `technology`, the target node's; their access time is taken to the library's node by the
-    published factor of delay. waves: a VCD (or activity JSON) of the simulation. cache: mapped modules, which designs
+    published factor of delay. waves: a VCD (.gz too) of the simulation. cache: mapped modules, which designs
     share (default: under `out`). Raises SpecError, ToolError.
     """
     rtl, out = rtl.resolve(), out.resolve()  # each tool runs in a folder of its own
@@ -113,40 +116,40 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
     stubs = tuple(at_node(m, target_nm, library.platform.node_nm) for m in macros.values())
     mapped = _timed(progress, "[2/4] synthesis (Yosys, ABC)", synthesis_step(
         rtl=rtl, cache=(cache or out / "mapped").resolve(), progress=progress, **common), out)
-    timed = _timed(progress, "[3/4] timing and power (OpenSTA)", timing_step(
-        netlist=mapped.folder / "netlist.v", macros=stubs, **common), out)
-    blocks = timed.metrics["blocks"]
-    seen = None
-    if waves is not None:
-        traced = _timed(progress, "[4/4] switching activity", activity_step(waves), out)
-        seen = read_activity(traced.folder / "activity.json")
-    rates, origin = _rates(seen, sorted(blocks))
-    power = block_power(blocks, rates)
+    netlist = mapped.folder / "netlist.v"
+    timed = _timed(progress, "[3/4] timing (OpenSTA)", timing_step(netlist=netlist, macros=stubs, **common), out)
+    charged = _timed(progress, "[4/4] power of cells (OpenSTA)", cell_power_step(
+        netlist=netlist, liberty=library.liberty, platform=library.platform, clk_period_ns=clk_period_ns,
+        cache=(cache or out / "mapped").resolve(), progress=progress), out)
+    seen = read_waves(waves) if waves is not None else None
+    power = design_power(netlist.read_text(), top, library.liberty.read_text(),
+                         json.loads((charged.folder / "power.json").read_text()), seen, progress)
     placed = None
     if place_and_route:
         nickname = re.sub(r"\W", "_", out.parent.name)
         configs = write_orfs(verilog=text, top=top, nickname=nickname, clk_period_ns=clk_period_ns, out=out / "orfs")
         progress(f"OpenROAD-flow-scripts: {', '.join(map(str, configs))}")
         placed = _place_route(progress, out, place_route_step(
-            netlist=mapped.folder / "netlist.v", top=top, library=library, macros=stubs, clk_period_ns=clk_period_ns,
+            netlist=netlist, top=top, library=library, macros=stubs, clk_period_ns=clk_period_ns,
             layout=layout_of(library.platform.name, technology), cell_area_um2=mapped.metrics["logic_area_um2"],
-            activity=_mean_rate(blocks, rates)))
+            activity=power.mean_activity))
     used = mapped.metrics["macros"]
-    area = _area_by_block(mapped.folder / "netlist.v", mapped.metrics, top, factors.area)
+    area = _area_by_block(netlist, mapped.metrics, top, factors.area)
     area["sram"] = sum(count * macros[name].area_um2 for name, count in used.items())
     return SynthRecord(
         library=library.platform.name, library_nm=library.platform.node_nm, target_nm=target_nm,
         library_note=library.note, scaling_note=factors.note, scaled=factors.scaled, clk_period_ns=clk_period_ns,
         cells=mapped.metrics["cells"], library_logic_area_um2=mapped.metrics["logic_area_um2"],
-        library_power_mw=sum(power.values()), slack_ps=1e3 * timed.metrics["worst_slack_ns"],
+        library_power_mw=sum(power.total_mw().values()), slack_ps=1e3 * timed.metrics["worst_slack_ns"],
         total_negative_slack_ps=1e3 * timed.metrics["total_negative_slack_ns"],
         critical_path=timed.metrics["critical_path"], area_um2_by_block=area,
-        power_mw_by_block=_by_block({b: p * factors.energy for b, p in power.items()}),
-        still_mw=sum(b[0] for b in blocks.values()) * factors.energy,
+        power_mw_by_block=_by_block(power.total_mw(), factors.energy),
+        clock_mw_by_block=_by_block(power.clock_mw, factors.energy),
+        path_blocks=tuple((_block(path), ns) for path, ns in timed.metrics["path_blocks"]),
         modules={name: (m["instances"], m["own_area_um2"] * factors.area)
                  for name, m in mapped.metrics["modules"].items()},
-        leakage_mw=sum(b[2] for b in blocks.values()) * factors.energy, macros=used, activity=origin,
-        mean_activity=_mean_rate(blocks, rates),
+        leakage_mw=sum(power.leakage_mw.values()) * factors.energy, macros=used, activity=_origin(waves, seen, power),
+        mean_activity=power.mean_activity,
         findings=(*check_all(mapped.metrics, timed.metrics, library, factors, technology),
                   *((ABSENT + ".",) if place_and_route and placed is None else ())),
         cached=mapped.cached and timed.cached, place_route=placed)
@@ -172,17 +175,11 @@ def _place_route(progress, out, step):
     return None
 
 
-def _rates(activity, blocks):
-    if activity is None:
-        return dict.fromkeys(blocks, ASSUMED_ACTIVITY), f"assumed: {ASSUMED_ACTIVITY} toggles per pin and cycle"
-    rates, found = align(activity, blocks)
-    return rates, (f"simulated: {activity.source}, {activity.cycles} cycles; {100 * found:.0f} % of the blocks "
-                   f"by name, the rest by their parent")
-
-
-def _mean_rate(blocks, rates):
-    weight = sum(per_toggle for _, per_toggle, _ in blocks.values())
-    return sum(rates[b] * per_toggle for b, (_, per_toggle, _) in blocks.items()) / weight if weight else 0.0
+def _origin(waves, seen, power):
+    if seen is None:
+        return f"assumed: {ASSUMED_ACTIVITY} toggles per pin and cycle, every clock running"
+    lacking = f"; {power.unknown} registers taken as still, which the waves do not have" if power.unknown else ""
+    return f"simulated: {waves.name}, every net in each of {seen.cycles} cycles{lacking}"
 
 
 def _block(path):
@@ -191,11 +188,11 @@ def _block(path):
     return "/".join(names[:2 if _CHUNK.fullmatch(names[0]) else 1]) or "top"
 
 
-def _by_block(figures):
-    """Sum over instance paths by their block."""
+def _by_block(figures, factor):
+    """Sum over instance paths by their block, times a factor."""
     sums = {}
     for path, value in figures.items():
-        sums[_block(path)] = sums.get(_block(path), 0.0) + value
+        sums[_block(path)] = sums.get(_block(path), 0.0) + value * factor
     return dict(sorted(sums.items()))
 
 

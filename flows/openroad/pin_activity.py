@@ -1,7 +1,7 @@
 """Switching of every cell of a netlist, from waves of the RTL, without simulating the netlist.
 
 Registers and ports keep their names through synthesis and the waves hold what they were in each cycle; all other nets
-are functions of these. They are computed 64 cycles to a machine word and all instances of a module at once, hence
+are functions of these. They are computed eight cycles to the byte and all instances of a module at once, hence
 exactly as a simulation of the gates without delays would have them: no glitches, no estimate.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dna_asic.errors import SpecError
 from flows.openroad.abstracts import liberty_groups
 from flows.openroad.netlist import Instance, Netlist
 from flows.openroad.waves import Waves
@@ -67,23 +68,53 @@ class CellActivity:
     """Of the cells of a module, in the netlist's order, in each instance.
 
     toggles: [cells, instances] of the first output, per cycle. clocked: [cells, instances] share of cycles in which a
-    flip-flop's or clock gate's output clock runs; 0 for other cells. unknown: registers whose values no wave has.
+    flip-flop's clock, or the clock behind a gate, runs; 0 for other cells. gate, ungated: [cells] clock gates, and
+    flip-flops without one. ports: bits of its inputs, and port_toggles [bits, instances]. unknown: registers whose values no wave has.
     """
 
     cells: list[Instance]
     toggles: np.ndarray
     clocked: np.ndarray
-    unknown: int
+    gate: np.ndarray
+    ungated: np.ndarray
+    ports: list[str]
+    port_toggles: np.ndarray
+    unknown: int = 0
 
 
 def module_activity(module: Netlist, logic: dict[str, Logic], waves: Waves, scopes: Sequence[str]) -> CellActivity:
     """Activity of the cells of a module that stands in the scopes, one of each instance."""
-    cells = [i for i in module.instances if i.kind in logic]
+    cells, gate, ungated, ports = _parts(module, logic)
     each = max(1, int(_BYTES_AT_ONCE // ((2 * len(cells) + 64) * -(-waves.cycles // 8))))
-    parts = [_Evaluation(module, cells, logic, waves, scopes[n:n + each]) for n in range(0, len(scopes), each)]
-    found = [part.result() for part in parts]
-    return CellActivity(cells, np.concatenate([f[0] for f in found], 1), np.concatenate([f[1] for f in found], 1),
-                        max(f[2] for f in found))
+    found = [_Evaluation(module, cells, logic, waves, scopes[n:n + each]).result(ports)
+             for n in range(0, len(scopes), each)]
+    toggles, clocked, port_toggles = (np.concatenate(parts, 1) for parts in list(zip(*found))[:3])
+    return CellActivity(cells, toggles, clocked, gate, ungated, ports, port_toggles, max(f[3] for f in found))
+
+
+def assumed_activity(module: Netlist, logic: dict[str, Logic], rate: float) -> CellActivity:
+    """The same where nothing is known: one instance, everything toggles at a rate and every clock runs."""
+    cells, gate, ungated, ports = _parts(module, logic)
+    clocked = np.array([[float(bool(logic[cell.kind].clock))] for cell in cells]).reshape(-1, 1)
+    return CellActivity(cells, np.full((len(cells), 1), rate) * ~gate[:, None], clocked, gate, ungated, ports,
+                        np.full((len(ports), 1), rate))
+
+
+def _parts(module, logic):
+    cells = [i for i in module.instances if i.kind in logic]
+    gate = np.array([bool(logic[cell.kind].enable) for cell in cells], bool)
+    ungated = np.array([bool(logic[c.kind].state) and c.pins[logic[c.kind].clock][0] == "clk " for c in cells], bool)
+    return cells, gate, ungated, [bit for name, way in module.ports.items() if way == "input" and name != "clk"
+                         for bit in module.port_bits(name)]
+
+
+def scope_of(waves: Waves, instances: Sequence[str]) -> str:
+    """The scope of the waves under which all instance paths of a netlist stand. Raises SpecError where none has them."""
+    probes = [path for path in instances if path]
+    for scope in sorted(waves.scopes, key=len):
+        if all(f"{scope}/{path}" in waves.scopes for path in probes):
+            return scope
+    raise SpecError("The waves are not of this design: no scope in them has all its modules; simulate it again.")
 
 
 class _Evaluation:
@@ -101,7 +132,7 @@ class _Evaluation:
                       if pin not in (logic[cell.kind].clock, logic[cell.kind].enable)}
         self.unknown = 0
 
-    def result(self):
+    def result(self, ports):
         toggles, clocked = np.zeros((2, len(self.cells), len(self.scopes)))
         for n, cell in enumerate(self.cells):
             logic = self.logic[cell.kind]
@@ -113,7 +144,8 @@ class _Evaluation:
                 toggles[n] = self._toggles(self.net(cell.pins[output][0]))
             if logic.clock:
                 clocked[n] = self._share(self._running(cell.pins[logic.clock][0]))
-        return toggles, clocked, self.unknown
+        moved = np.array([self._toggles(self.net(bit)) for bit in ports]).reshape(len(ports), len(self.scopes))
+        return toggles, clocked, moved, self.unknown
 
     def _share(self, packed):
         return self._count(packed) / self.waves.cycles
@@ -177,7 +209,7 @@ class _Evaluation:
         if logic.state:
             state = self._state(cell, logic, names)
             names |= {logic.state: state, logic.inverse: ~state}
-        return eval(logic.functions[pin], {"__builtins__": {}}, names)  # noqa: S307: from `_compiled`
+        return eval(logic.functions[pin], {"__builtins__": {}}, names)
 
     def _state(self, cell, logic, names):
         """A flip-flop that the waves do not have: what it took last, where its clock ran."""
@@ -186,7 +218,7 @@ class _Evaluation:
             self.unknown += 1
             return self.zeros
         following = [eval(logic.following, {"__builtins__": {}}, names | {logic.state: was, logic.inverse: ~was})
-                     for was in (self.zeros, self.ones)]  # noqa: S307
+                     for was in (self.zeros, self.ones)]
         taken = np.unpackbits(self._running(cell.pins[logic.clock][0]) & ~(following[0] ^ following[1]), axis=1,
                               count=self.waves.cycles)
         value = np.unpackbits(following[0], axis=1, count=self.waves.cycles)

@@ -37,7 +37,7 @@ class Waves:
         place = int(index) - low
         return self._bits(code, width)[-1 - place] if 0 <= place < width else None
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019: lives as long as its waves
+    @functools.cache  # noqa: B019
     def _bits(self, code, width) -> np.ndarray:
         """[bits, ceil(cycles / 8)] uint8, most significant bit first."""
         at, values = self.changes.get(code, ([], []))
