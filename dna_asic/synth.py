@@ -13,7 +13,8 @@ from dna_asic.origin import write_origin
 from dna_asic.report.files import write_json_atomically, write_text_atomically
 from dna_asic.report.tables import format_table
 from dna_asic.runs import RunFolder
-from dna_asic.spec.design import design_from_yaml
+from dna_asic.silicon.nodes import at_every_node
+from dna_asic.spec.design import Design, design_from_yaml
 from dna_asic.spec.record import from_plain, to_plain
 from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology, load_technology
@@ -21,6 +22,10 @@ from flows.openroad.flow import SynthRecord, run_flow
 from flows.openroad.platforms import NAMES
 
 MAPPED = ".mapped"  # beside the runs: modules that synthesis has mapped, for all of them
+NODE_KEYS = ("target", "clk_period_ns", "area_mm2", "model_area_mm2", "power_mw", "energy_uj", "model_energy_uj",
+             "edp_js", "model_edp_js")
+NODE_HEADERS = ("target", "clock ns", "area mm2", "cost model", "power mW", "energy uJ", "cost model", "EDP J s",
+                "cost model")
 WAVES = ("sim/activity.json", "sim/activity.vcd")
 
 
@@ -64,6 +69,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--clk-period-ns", type=float, help="clock (default: the design's)")
     p.add_argument("--pnr", action="store_true", help="place and route with OpenROAD if it is there, and write "
                    "configurations for OpenROAD-flow-scripts")
+    p.add_argument("--nodes", action="store_true", help="only a table: the design at 7, 28, 45 and 130 nm, each by the "
+                   "predictive library of its node at the clock that it reaches, and by the cost model")
     add_output_options(p)
     return p
 
@@ -85,6 +92,10 @@ def synth(args: argparse.Namespace) -> dict:
     technology = load_technology(design.target)
     waves = next((run.path / name for name in WAVES if (run.path / name).is_file()), None)
     with going_on(f"{args.command_line} (finished steps are not run again)"), run.working("synth") as folder:
+        if args.nodes:
+            return node_table(args, run, design, at_every_node(
+                design, rtl=rtl, folder=folder / "nodes", clk_period_ns=clk_period_ns, waves=waves,
+                cache=run.path.parent / MAPPED, progress=lambda line: progress(args, line)))
         record = run_flow(
             rtl=rtl, out=folder, clk_period_ns=clk_period_ns, technology=technology, waves=waves,
             platform=args.platform, place_and_route=args.pnr, cache=run.path.parent / MAPPED,
@@ -97,6 +108,20 @@ def synth(args: argparse.Namespace) -> dict:
     print(text)
     print(last_line(record, energy))
     return {"run": str(run.path)} | plain
+
+
+def node_table(args: argparse.Namespace, run: RunFolder, design: Design, found: dict) -> dict:
+    """Print and keep the table of `at_every_node`; returns its rows."""
+    rows = []
+    for target, (record, report) in found.items():
+        energy = inference_energy(record, report, load_technology(target), simulated_cycles(run))
+        rows.append((target, record.clk_period_ns, record.area_mm2, report.area_mm2, record.power_mw,
+                     energy.total_j * 1e6, report.energy_j * 1e6, energy.edp_js, report.edp_js))
+    text = format_table(NODE_HEADERS, rows)
+    write_text_atomically(run.path / "synth" / "nodes.txt", text + "\n")
+    print(text)
+    print("Predictive libraries: a model's cells, no foundry's; before placement. Power is that of the cells.")
+    return {"run": str(run.path), "nodes": [dict(zip(NODE_KEYS, row)) for row in rows]}
 
 
 def load_report(path: Path) -> CostReport:
