@@ -57,7 +57,7 @@ def test_netlist_is_proven_and_a_wrong_cell_found(top, alike, library, tmp_path,
     module = module_bodies(netlist)[top]
     old = next(cell for cell in SWAPS if f"  {cell} " in module)
     wrong = netlist.replace(module, module.replace(f"  {old} ", f"  {SWAPS[old]} ", 1))
-    with pytest.raises(VerificationError, match=f"'{re.escape(top)}' differs .* can be [01] where the Verilog has [01]"):
+    with pytest.raises(VerificationError, match=f"'{re.escape(top)}' differs .* can be [01] where the Verilog has"):
         prove(verilog(), wrong, top, library.liberty, tmp_path / "wrong", alike)
 
 
