@@ -1,8 +1,12 @@
-"""`python -m dna_asic.simulate`: run networks on a run's Verilog; every byte of every layer against golden."""
+"""`python -m dna_asic.simulate`: run networks on a run's Verilog, or on its cells; every byte of every layer against
+golden.
+"""
 
 import argparse
 import dataclasses
+import gzip
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,19 +35,20 @@ from dna_asic.spec.design import Design
 from dna_asic.spec.latency import RUN_CYCLES
 from dna_asic.spec.program import Program
 from dna_asic.spec.quant import QuantSpec
-from dna_asic.spec.record import to_plain
 from dna_asic.spec.report import CostReport
 from dna_asic.technology import load_technology
-from flows.openroad.activity import read_activity
+from flows.openroad.gates import gates_step
+from flows.openroad.steps import run_step, unchanged_inputs
 from rtl_gen.emit import TOP, emit_run
 from sim.all_kinds import all_kinds
 from sim.chip import ChipRun, run_chip
 from sim.four_layers import four_layers
+from sim.gate_kinds import gate_kinds
 from sim.integers import random_images
 from sim.runner import SIMULATORS, WAIVERS, lint
 
-FIXED = {"all-kinds": all_kinds, "four-layers": four_layers}
-LAYER_KINDS = "layer-kinds"
+GATE_KINDS, LAYER_KINDS = "gate-kinds", "layer-kinds"
+FIXED = {"all-kinds": all_kinds, "four-layers": four_layers, GATE_KINDS: gate_kinds}
 NETWORKS = ("searched", LAYER_KINDS, *FIXED)
 FIXED_IMAGES = 2
 HANG_FACTOR = 20  # a run that takes so many times the model's cycles is given up
@@ -113,14 +118,18 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m dna_asic.simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples: python -m dna_asic.simulate --network searched --images 4\n"
-               "          python -m dna_asic.simulate --run runs/digits --simulator icarus --stall-seed 7")
+               "          python -m dna_asic.simulate --run runs/digits --simulator icarus --stall-seed 7\n"
+               "          python -m dna_asic.simulate --gates")
     p.add_argument("--run", default="runs/latest", help="run folder (default: %(default)s)")
-    p.add_argument("--network", choices=(*NETWORKS, "all"), default="all",
+    p.add_argument("--gates", action="store_true",
+                   help="the cells of `make synth` in place of the Verilog, with random bits in all flip-flops at "
+                        "first, in Icarus unless told otherwise: some hundred cycles a second")
+    p.add_argument("--network", choices=(*NETWORKS, "all"),
                    help="searched; layer-kinds: one layer of each kind of it, for networks too large to run whole; "
-                        "fixed networks that use every part of the chip: all-kinds, four-layers (default: all-kinds, "
-                        "then searched)")
+                        "fixed networks that use every part of the chip: all-kinds, four-layers, gate-kinds (default: "
+                        "all-kinds, then searched; with --gates gate-kinds: every kind, in few cycles)")
     p.add_argument("--images", type=int, default=16, help="test images of the searched network (default: %(default)s)")
-    p.add_argument("--simulator", choices=SIMULATORS, default="verilator", help="(default: %(default)s)")
+    p.add_argument("--simulator", choices=SIMULATORS, help="(default: verilator)")
     p.add_argument("--stall-seed", type=int, default=0,
                    help="other than 0: a memory that stalls at random, so that cycles exceed the model's")
     p.add_argument("--seed", type=int, default=0,
@@ -139,6 +148,8 @@ def simulate(args: argparse.Namespace) -> dict:
     """The whole job; see the module. Returns the verdict of each network."""
     if args.images < 1:
         raise SpecError(f"--images must be at least 1, not {args.images}.")
+    args.network = args.network or (GATE_KINDS if args.gates else "all")
+    args.simulator = args.simulator or ("icarus" if args.gates else "verilator")
     run = RunFolder.open(args.run)
     with going_on(f"{args.command_line} (builds are kept)"), run.working("sim") as folder:
         return _simulate(args, run, folder)
@@ -146,34 +157,56 @@ def simulate(args: argparse.Namespace) -> dict:
 
 def _simulate(args: argparse.Namespace, run: RunFolder, folder: Path) -> dict:
     design, program, verilog = emit_run(run)
-    lint(verilog, TOP)
-    progress(args, f"lint: {verilog} is clean under verilator -Wall with the waivers of {WAIVERS.name}")
-    (folder / "report.json").unlink(missing_ok=True)
+    if args.gates:
+        verilog = gate_level(run, verilog, folder)
+        progress(args, f"gates: {verilog}")
+    else:
+        lint(verilog, TOP)
+        progress(args, f"lint: {verilog} is clean under verilator -Wall with the waivers of {WAIVERS.name}")
+    record = folder / ("gates.json" if args.gates else "report.json")
+    record.unlink(missing_ok=True)
     verdicts = {}
     for workload in workloads(run, design, program, args):
         name = workload.name
         progress(args, f"{name}: {len(workload.program.layers)} layers, {len(workload.images)} images, "
                        f"{workload.report.latency_cycles} cycles each by the cost model; {args.simulator}")
-        waves = args.simulator == "verilator" and not args.no_activity
+        waves = args.simulator == "verilator" and not args.no_activity and not args.gates
         runs = run_workload(workload, design.accelerator, verilog, folder / name, args.simulator, args.stall_seed,
-                            waves)
+                            waves, args.gates)
         verdict = judge(workload, design.accelerator, runs, exact=args.stall_seed == 0)
         print(format_table(("layer", "chunk", "bytes", "cycles model", "cycles RTL", "difference"), verdict.rows))
         if workload.labels is not None:
             print(label_line(workload, runs))
-        if name == "searched":
-            write_json_atomically(folder / "report.json", {
+        if name == "searched" and not args.gates:
+            write_json_atomically(record, {
                 "simulator": args.simulator, "stall_seed": args.stall_seed, "images": verdict.images,
                 "layers": verdict.layers, "bytes": verdict.compared_bytes, "mismatches": 0,
                 "cycles_model": verdict.cycles_model, "cycles_rtl": verdict.cycles_rtl,
                 "together": verdict.together, "mean_error_pct": verdict.mean_error_pct, "counters": runs[0].counters,
                 "layer_cycles": {row[0]: row[4] for row in verdict.rows}})
             if waves:
-                keep_activity(folder / name / "activity.vcd", folder / "activity.json", round(verdict.cycles_rtl))
+                keep_waves(folder / name / "activity.vcd", folder / "activity.vcd.gz")
             write_origin(folder, args, args.seed, ("cocotb", "verilator"), ("iverilog",))
         verdicts[name] = dataclasses.asdict(verdict) | {"mismatches": 0, "rows": verdict.rows}
         print(verdict.line("sim" if name == args.network or name == "searched" else name), flush=True)
+    if args.gates:
+        write_json_atomically(record, {"simulator": args.simulator, "stall_seed": args.stall_seed,
+                                       "networks": verdicts})
+        print(f"gates: networks={len(verdicts)} layers={sum(v['layers'] for v in verdicts.values())} "
+              f"bytes={sum(v['compared_bytes'] for v in verdicts.values())} mismatches=0")
     return {"run": str(run.path), "networks": verdicts}
+
+
+def gate_level(run: RunFolder, verilog: Path, folder: Path) -> Path:
+    """The run's netlist as Verilog to simulate. Raises SpecError where there is none of this very Verilog."""
+    mapped = run.require("synth/synthesis/netlist.v", "make synth")
+    unchanged = unchanged_inputs(mapped.parent)
+    liberty = next((path for path in unchanged if path.suffix == ".lib"), None)
+    if verilog.resolve() not in unchanged or liberty is None:
+        raise SpecError(f"Netlist '{mapped}' was made from another Verilog or library than is there now; make it again "
+                        f"with `make synth`.")
+    step = gates_step(netlist=mapped.resolve(), rtl=verilog.resolve(), liberty=liberty, top=TOP)
+    return run_step(step, folder.resolve()).folder / "gates.v"
 
 
 def workloads(run: RunFolder, design: Design, program: Program, args: argparse.Namespace) -> Iterator[Workload]:
@@ -236,12 +269,15 @@ def _workload(name, design: Design, quant, program, images, labels) -> Workload:
 
 
 def run_workload(workload: Workload, accelerator: AcceleratorConfig, verilog: Path, folder: Path, simulator: str,
-                 stall_seed: int = 0, waves: bool = False) -> list[ChipRun]:
-    """All runs of the workload on the Verilog; with `waves` the run of the last image goes to `folder`/activity.vcd."""
+                 stall_seed: int = 0, waves: bool = False, gates: bool = False) -> list[ChipRun]:
+    """All runs of the workload on the Verilog; with `waves` the run of the last image goes to `folder`/activity.vcd.
+
+    gates: the Verilog is a netlist.
+    """
     program, packed = workload.program, [workload.program.input.pack(x) for x in workload.images]
     return run_chip(verilog, program, accelerator, [[packed[n] for n in images] for images in workload.runs],
                     work=folder, build_root=folder.parent / "build", simulator=simulator, stall_seed=stall_seed,
-                    waves=waves, record=len(packed) - 1 if waves and workload.name == "searched" else None,
+                    waves=waves, gates=gates, record=len(packed) - 1 if waves and workload.name == "searched" else None,
                     limit_cycles=HANG_FACTOR * max(1, workload.together) * workload.report.latency_cycles + 100_000)
 
 
@@ -332,9 +368,12 @@ def label_line(workload: Workload, runs: list[ChipRun]) -> str:
     return f"labels: {len(got)} equal to golden, {int((got == workload.labels).sum())} of them right"
 
 
-def keep_activity(waves: Path, record: Path, cycles: int) -> None:
-    """Toggles per module instance in the first `cycles` of the waves, for `make synth`; the waves are not kept."""
-    write_json_atomically(record, to_plain(read_activity(waves, cycles=cycles)))
+def keep_waves(waves: Path, kept: Path) -> None:
+    """Pack the waves, for `make synth`."""
+    scratch = kept.with_suffix(".part")
+    with waves.open("rb") as source, gzip.open(scratch, "wb", compresslevel=4) as target:
+        shutil.copyfileobj(source, target)
+    scratch.replace(kept)
     waves.unlink()
 
 

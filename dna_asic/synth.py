@@ -13,7 +13,8 @@ from dna_asic.origin import write_origin
 from dna_asic.report.files import write_json_atomically, write_text_atomically
 from dna_asic.report.tables import format_table
 from dna_asic.runs import RunFolder
-from dna_asic.spec.design import design_from_yaml
+from dna_asic.silicon.nodes import at_every_node
+from dna_asic.spec.design import Design, design_from_yaml
 from dna_asic.spec.record import from_plain, to_plain
 from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology, load_technology
@@ -21,7 +22,11 @@ from flows.openroad.flow import SynthRecord, run_flow
 from flows.openroad.platforms import NAMES
 
 MAPPED = ".mapped"  # beside the runs: modules that synthesis has mapped, for all of them
-WAVES = ("sim/activity.json", "sim/activity.vcd")
+NODE_KEYS = ("target", "clk_period_ns", "area_mm2", "model_area_mm2", "power_mw", "energy_uj", "model_energy_uj",
+             "edp_js", "model_edp_js")
+NODE_HEADERS = ("target", "clock ns", "area mm2", "cost model", "power mW", "energy uJ", "cost model", "EDP J s",
+                "cost model")
+WAVES = "sim/activity.vcd.gz"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--clk-period-ns", type=float, help="clock (default: the design's)")
     p.add_argument("--pnr", action="store_true", help="place and route with OpenROAD if it is there, and write "
                    "configurations for OpenROAD-flow-scripts")
+    p.add_argument("--nodes", action="store_true", help="only a table: the design at 7, 28, 45 and 130 nm, each by the "
+                   "predictive library of its node at the clock that it reaches, and by the cost model")
     add_output_options(p)
     return p
 
@@ -83,8 +90,12 @@ def synth(args: argparse.Namespace) -> dict:
     if clk_period_ns <= 0:
         raise SpecError(f"--clk-period-ns must be positive, not {clk_period_ns}.")
     technology = load_technology(design.target)
-    waves = next((run.path / name for name in WAVES if (run.path / name).is_file()), None)
+    waves = run.path / WAVES if (run.path / WAVES).is_file() else None
     with going_on(f"{args.command_line} (finished steps are not run again)"), run.working("synth") as folder:
+        if args.nodes:
+            return node_table(args, run, design, at_every_node(
+                design, rtl=rtl, folder=folder / "nodes", clk_period_ns=clk_period_ns, waves=waves,
+                cache=run.path.parent / MAPPED, progress=lambda line: progress(args, line)))
         record = run_flow(
             rtl=rtl, out=folder, clk_period_ns=clk_period_ns, technology=technology, waves=waves,
             platform=args.platform, place_and_route=args.pnr, cache=run.path.parent / MAPPED,
@@ -97,6 +108,20 @@ def synth(args: argparse.Namespace) -> dict:
     print(text)
     print(last_line(record, energy))
     return {"run": str(run.path)} | plain
+
+
+def node_table(args: argparse.Namespace, run: RunFolder, design: Design, found: dict) -> dict:
+    """Print and keep the table of `at_every_node`; returns its rows."""
+    rows = []
+    for target, (record, report) in found.items():
+        energy = inference_energy(record, report, load_technology(target), simulated_cycles(run))
+        rows.append((target, record.clk_period_ns, record.area_mm2, report.area_mm2, record.power_mw,
+                     energy.total_j * 1e6, report.energy_j * 1e6, energy.edp_js, report.edp_js))
+    text = format_table(NODE_HEADERS, rows)
+    write_text_atomically(run.path / "synth" / "nodes.txt", text + "\n")
+    print(text)
+    print("Predictive libraries: a model's cells, no foundry's; before placement. Power is that of the cells.")
+    return {"run": str(run.path), "nodes": [dict(zip(NODE_KEYS, row)) for row in rows]}
 
 
 def load_report(path: Path) -> CostReport:
@@ -140,17 +165,19 @@ def synth_record(record: SynthRecord, energy: Energy) -> dict:
 def summary_text(record: SynthRecord, energy: Energy, report: CostReport) -> str:
     """What was used, the findings, and the two tables."""
     area = sorted(record.area_um2_by_block.items(), key=lambda item: -item[1])
-    blocks = [(name, um2 * 1e-6, record.power_mw_by_block.get(name)) for name, um2 in _joined(area)]
+    blocks = [(name, um2 * 1e-6, record.power_mw_by_block.get(name), record.clock_mw_by_block.get(name))
+              for name, um2 in _joined(area)]
     lines = [f"library   {record.library} ({record.library_nm} nm)",
              f"scaling   {record.scaling_note}",
              f"clock     {record.clk_period_ns:g} ns, worst slack {record.slack_ps:.0f} ps at the library's node",
+             f"path      {', '.join(f'{block} {ns:.2f}' for block, ns in record.path_blocks)} ns",
              f"activity  {record.activity} (mean {record.mean_activity:.3f})",
-             f"power     {record.power_mw:.4g} mW, of which {record.still_mw:.4g} mW with every signal "
-             f"still: clock, and {record.leakage_mw:.3g} mW of leakage",
+             f"power     {record.power_mw:.4g} mW, of which {sum(record.clock_mw_by_block.values()):.4g} mW of clocks "
+             f"and {record.leakage_mw:.3g} mW of leakage",
              "          cells and pin loads; no wires, no clock tree, no glitches before placement",
              *(f"note      {finding}" for finding in record.findings), *_placed_lines(record)]
     return "\n\n".join([
-        "\n".join(lines), format_table(("block", "area mm2", "power mW"), blocks),
+        "\n".join(lines), format_table(("block", "area mm2", "power mW", "of it clocks"), blocks),
         format_table(("module (its own cells)", "instances", "um2 each", "mm2 all"), _largest(record)),
         format_table(("quantity", "unit", "synthesis", "from", "cost model", "ratio"),
                      comparison(record, energy, report))])

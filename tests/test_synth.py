@@ -1,5 +1,6 @@
 """The synth command on a run folder written by hand, with a small chip in place of the generated one."""
 
+import dataclasses
 import json
 import runpy
 from pathlib import Path
@@ -11,12 +12,14 @@ from dna_asic.cost import evaluate_design
 from dna_asic.errors import ToolError
 from dna_asic.report.files import write_json_atomically
 from dna_asic.runs import RunFolder
+from dna_asic.silicon.nodes import at_clock
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Mapping, Reduction
 from dna_asic.spec.design import Design, design_to_yaml
 from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
 from dna_asic.spec.record import to_plain
 from dna_asic.technology import load_technology
+from flows.openroad.flow import SynthRecord
 from flows.openroad.steps import require_program
 
 SMALL = runpy.run_path(str(Path(__file__).parent / "flows" / "openroad" / "conftest.py"))
@@ -62,6 +65,31 @@ def test_synth_prints_and_writes(run, capsys):
     assert not record["cached"]
     assert synth.main(["--run", str(run.path)]) == 0
     assert json.loads((run.path / "synth" / "synth.json").read_text())["cached"]
+
+
+@pytest.mark.sta
+def test_synth_nodes_change_every_figure(run, capsys):
+    try:
+        require_program("sta", "apt-get install opensta")
+    except ToolError as error:
+        pytest.skip(str(error))
+    assert synth.main(["--run", str(run.path), "--nodes", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["nodes"]
+    assert [row["target"] for row in rows] == ["asic-7nm", "asic-28nm", "asic-45nm", "asic-130nm"]
+    for name in set(synth.NODE_KEYS) - {"target", "power_mw"}:
+        values = [row[name] for row in rows]
+        assert values == sorted(values) and len(set(values)) == 4, name
+    assert len({row["power_mw"] for row in rows}) == 4
+    assert len((run.path / "synth" / "nodes.txt").read_text().splitlines()) == 2 + 4
+    assert not (run.path / "synth" / "synth.json").exists()
+
+
+def test_record_at_another_clock_keeps_the_energy_of_a_cycle():
+    record = SynthRecord(**dict.fromkeys([f.name for f in dataclasses.fields(SynthRecord)]) | {
+        "clk_period_ns": 1.0, "slack_ps": -1000.0, "power_mw_by_block": {"a": 4.0, "b": 1.0}, "leakage_mw": 1.0,
+        "still_mw": 3.0})
+    slower = at_clock(record)
+    assert slower.clk_period_ns == 2.0 and slower.power_mw == pytest.approx(3.0) and slower.still_mw == 2.0
 
 
 def test_synth_wrong_no_rtl(run, capsys):

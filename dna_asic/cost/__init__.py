@@ -10,5 +10,6 @@ from dna_asic.cost.schedule import Schedule, period_cycles
 
 __all__ = ["LOGIC_LEVELS", "Cause", "ChipBatch", "CostBatch", "LayerBatch", "MappingBatch", "Prices", "Schedule",
            "area_terms", "area_um2", "buffer_area_um2", "cheapest_rf_orders", "clocked_flip_flops",
-           "cycles_by_cause", "design_schedule", "energy_by_operand_pj", "evaluate", "evaluate_design", "event_energies_pj", "flip_flops", "idle_pj",
-           "layer_cycles", "layer_kind", "mapping_at", "memory_area_um2", "period_cycles", "schedule_of"]
+           "cycles_by_cause", "design_schedule", "energy_by_operand_pj", "evaluate", "evaluate_design",
+           "event_energies_pj", "flip_flops", "idle_pj", "layer_cycles", "layer_kind", "mapping_at",
+           "memory_area_um2", "period_cycles", "schedule_of"]

@@ -1,7 +1,7 @@
 """Energy of events and of idle cycles: what the technology's coefficients make of a configuration.
 
-Registers behind clock gates take their clock with the event that opens the gate, all others always. Wires count in the NoC only; those between
-blocks and the buffers of the clock tree are not in it.
+Registers behind clock gates take their clock with the event that opens the gate, all others always. Wires count in the
+NoC only; those between blocks and the buffers of the clock tree are not in it.
 """
 
 import math

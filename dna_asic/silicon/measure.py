@@ -44,8 +44,9 @@ FORMAT = 2  # of the record, and of what `measure` does
 class Measured:
     """A point's logic at the library's node; by block of the cost model, memories left out.
 
-    area_um2, flip_flops: of all instances. clock_mw: what clocks take where gates let them through; idle_mw:
-    the part of it that no gate stops; moving_mw: what signals take, as the simulated workload had them. cycles: of the run. mean_activity: toggles per pin and cycle.
+    area_um2, flip_flops: of all instances. clock_mw: what clocks take where gates let them through; idle_mw: the part
+    of it that no gate stops; moving_mw: what signals take, as the simulated workload had them. cycles: of the run.
+    mean_activity: toggles per pin and cycle.
     """
 
     key: str

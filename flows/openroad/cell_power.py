@@ -143,8 +143,8 @@ def power_records(log: str, modules: list[Netlist]) -> list[dict]:
 
 
 def module_power(record: dict, active: CellActivity) -> tuple[np.ndarray, float, np.ndarray, float]:
-    """mW of a module's own cells at their activity: ([instances] of the clock; of one, the part of it that no gate stops;
-    [instances] of signals; leakage of one).
+    """mW of a module's own cells at their activity: ([instances] of the clock; of one instance the part of it that no
+    gate stops; [instances] of signals; leakage of one).
 
     A flip-flop's clock counts where its gate lets it through, and so does the net behind a gate.
     """

@@ -24,7 +24,7 @@ _BYTES_AT_ONCE = 400e6
 @dataclass(frozen=True)
 class Logic:
     """A cell. functions: of each output, in Python on packed arrays by pin name. state, inverse: names of a flip-flop's
-    state in them; following: its next state; clock, enable: pins of a flip-flop, or of a clock gate (`functions` empty).
+    state in them; following: its next state; clock: its clock pin. A clock gate has clock and enable, no function.
     """
 
     functions: dict[str, object]
@@ -69,7 +69,8 @@ class CellActivity:
 
     toggles: [cells, instances] of the first output, per cycle. clocked: [cells, instances] share of cycles in which a
     flip-flop's clock, or the clock behind a gate, runs; 0 for other cells. gate, ungated: [cells] clock gates, and
-    flip-flops without one. ports: bits of its inputs, and port_toggles [bits, instances]. unknown: registers whose values no wave has.
+    flip-flops without one. ports: bits of its inputs, and port_toggles [bits, instances]. unknown: registers whose
+    values no wave has.
     """
 
     cells: list[Instance]
@@ -109,7 +110,7 @@ def _parts(module, logic):
 
 
 def scope_of(waves: Waves, instances: Sequence[str]) -> str:
-    """The scope of the waves under which all instance paths of a netlist stand. Raises SpecError where none has them."""
+    """The scope of the waves under which a netlist's instance paths stand. Raises SpecError where none has them all."""
     probes = [path for path in instances if path]
     for scope in sorted(waves.scopes, key=len):
         if all(f"{scope}/{path}" in waves.scopes for path in probes):

@@ -14,8 +14,8 @@ ASSUMED_ACTIVITY = 0.1  # toggles per pin and cycle where no simulation was reco
 
 @dataclass(frozen=True, kw_only=True)
 class DesignPower:
-    """mW of every module instance's own cells, by path. clock: of clock pins, flip-flops and gates; idle: the part of it
-    that no gate stops; moving: of signals.
+    """mW of every module instance's own cells, by path. clock: of clock pins, flip-flops and gates; idle: the part of
+    it that no gate stops; moving: of signals.
 
     mean_activity: toggles per cycle, weighted by what a toggle takes. unknown: registers that the waves do not have.
     """

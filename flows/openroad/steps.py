@@ -63,9 +63,21 @@ def run_step(step: Step, root: Path) -> StepResult:
     metrics = step.run(folder)
     require_room(folder)
     scratch = folder / "metrics.json.part"
-    scratch.write_text(json.dumps({"key": key, "metrics": metrics}, indent=1) + "\n")
+    inputs = {str(path): _digest(path) for path in step.inputs}
+    scratch.write_text(json.dumps({"key": key, "inputs": inputs, "metrics": metrics}, indent=1) + "\n")
     os.replace(scratch, state)
     return StepResult(metrics=metrics, folder=folder, cached=False)
+
+
+def unchanged_inputs(folder: Path) -> list[Path]:
+    """Of the inputs that the result in a step's folder was made from, those that are as they were; none without one."""
+    state = folder / "metrics.json"
+    inputs = json.loads(state.read_text()).get("inputs", {}) if state.is_file() else {}
+    return [path for name, digest in inputs.items() if (path := Path(name)).is_file() and _digest(path) == digest]
+
+
+def _digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def require_program(name: str, remedy: str) -> str:
@@ -95,3 +107,11 @@ def run_tool(command: list[str], log: Path, env: dict | None = None) -> str:
         tail = "\n".join(text.strip().splitlines()[-8:])
         raise ToolError(f"{Path(command[0]).name} failed with status {status}; see {log}:\n{tail}")
     return text
+
+
+def run_yosys(script: str, folder: Path) -> str:
+    """Run a Yosys script in `folder`, where it and its log are left; returns the log. Raises ToolError."""
+    require_module("pyosys.libyosys", "pip install pyosys")
+    (folder / "script.ys").write_text(script)
+    run = "from pyosys import libyosys as y; y.run_pass('script script.ys', y.Design())"
+    return run_tool([sys.executable, "-c", run], folder / "yosys.log")

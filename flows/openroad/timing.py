@@ -24,7 +24,7 @@ exit
 
 @dataclass(frozen=True, kw_only=True)
 class Timing(Step):
-    """Metrics: worst_slack_ns, total_negative_slack_ns, critical_path (text), path_blocks: [[instance path, ns]] of it."""
+    """Metrics: worst_slack_ns, total_negative_slack_ns, critical_path (text), path_blocks ([[instance path, ns]])."""
 
     netlist: Path
     top: str

@@ -153,4 +153,11 @@ def test_nvdla_sizes():
         chunk = sized(row.macs, row.buffer_kb).chunk
         assert chunk.pes == row.macs and chunk.gb_w_bytes + chunk.gb_i_bytes == 1024 * row.buffer_kb
     lines = nvdla_table().splitlines()
-    assert len(lines) == 2 + 7 + 1 and lines[2].split()[:3] == ["2,048", "512", "5.5"] and "[T]" in lines[-1]
+    assert lines[2].split()[:3] == ["2,048", "512", "5.5"] and "[T]" in lines[-1]
+    head = next(n for n, line in enumerate(lines) if "TOPS/W" in line)
+    rows = [[float(word.replace(",", "")) for word in line.split()] for line in lines[head + 2:head + 9]]
+    assert [row[0] for row in rows] == [row.macs for row in published().rows]
+    for macs, nvdla, model, ratio, busy, *shares in rows:
+        assert ratio == pytest.approx(model / nvdla, rel=0.01) and sum(shares) == pytest.approx(1, abs=0.01)
+        assert 0 < busy <= 1 and 1 / 3 < ratio < 3, macs
+    assert rows[0][1] == pytest.approx(2 * 2048 / 766, rel=0.01)

@@ -1,103 +1,79 @@
-"""Netlists against what they are made from, by proof."""
+"""The cells of the small design in a simulator, beside its Verilog."""
 
 import re
-import sys
+import subprocess
 
 import pytest
 
-from dna_asic.errors import ToolError
 from dna_asic.technology import load_technology
 from flows.openroad import steps
-from flows.openroad.cell_models import cell_models
-from flows.openroad.floorplan import module_bodies
+from flows.openroad.cell_models import flip_flops
+from flows.openroad.gates import banked, gates_step
 from flows.openroad.platforms import find_library
-from flows.openroad.steps import run_step, run_tool
 from flows.openroad.synthesis import synthesis_step
-from rtl_gen.pe import Accumulator
-from rtl_gen.unit import ModuleSet
+from sim.runner import find_tool
 
-AT_28 = load_technology("asic-28nm")
-PROOF = """\
-read_verilog -sv gold.v
-hierarchy -top {top}
-proc
-memory
-flatten
-opt_clean
-splitnets -ports
-rename {top} gold
-design -stash gold
-read_verilog -sv cells.v netlist.v
-hierarchy -top {top}
-proc
-flatten
-opt_clean
-splitnets -ports
-rename {top} gate
-design -stash gate
-design -copy-from gold -as gold gold
-design -copy-from gate -as gate gate
-equiv_make gold gate equiv
-hierarchy -top equiv
-opt_clean
-equiv_simple -short
-equiv_simple
-equiv_induct -seq 4
-equiv_status -assert
+BENCH = """
+`timescale 1ns / 1ps
+module bench;
+  reg clk = 0, rst = 1, en = 0;
+  reg [5:0] a = 0;
+  wire [31:0] y;
+  chip chip(.clk(clk), .rst(rst), .en(en), .a(a), .y(y));
+  always #1 clk = ~clk;
+  integer n, seed = 1;
+  initial for (n = 0; n < 64; n = n + 1) chip.WORDS[n] = n * 32'h01357b9d;
+  always @(posedge clk) begin
+    {en, a} <= $random(seed);
+    rst <= $time < 8 || $time % 64 < 2;
+    if ($time > 16) $display("%h", y);
+    if ($time > 400) $finish;
+  end
+endmodule
 """
-RUNNER = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """The predictive library at 28 nm."""
     steps.require_module("pyosys.libyosys", "pip install pyosys")
-    return find_library(AT_28, tmp_path_factory.mktemp("library"), "predictive")
+    return find_library(load_technology("asic-28nm"), tmp_path_factory.mktemp("library"), "predictive")
 
 
-def mapped(verilog, top, library, folder):
-    """Netlist of a Verilog text."""
-    rtl = folder / "chip.v"
-    rtl.write_text(verilog)
-    result = run_step(synthesis_step(rtl=rtl, top=top, liberty=library.liberty, platform=library.platform,
-                                     clk_period_ns=1.0, cache=folder / "mapped"), folder)
-    return (result.folder / "netlist.v").read_text()
+def gates_of(netlist, rtl, library):
+    """The netlist as Verilog to simulate."""
+    step = gates_step(netlist=netlist, rtl=rtl, liberty=library.liberty, top="chip")
+    return steps.run_step(step, netlist.parent).folder / "gates.v"
 
 
-def prove(verilog, netlist, top, library, folder):
-    """Yosys' proof that both are one machine; ToolError where they are not."""
-    (folder / "gold.v").write_text(verilog)
-    (folder / "netlist.v").write_text(netlist)
-    (folder / "cells.v").write_text(cell_models(library.liberty.read_text(), "x.lib"))
-    (folder / "proof.ys").write_text(PROOF.format(top=top))
-    run_tool([sys.executable, "-c", RUNNER, "proof.ys"], folder / "proof.log")
-
-
-def swapped(netlist, module, old, new):
-    """The netlist with the first `old` cell of a module made a `new` one."""
-    text = module_bodies(netlist)[module]
-    assert f"  {old} " in text
-    return netlist.replace(text, text.replace(f"  {old} ", f"  {new} ", 1))
-
-
-def unit_verilog(unit):
-    """(text, top) of a unit of the generator with what stands in it."""
-    modules = ModuleSet()
-    modules.add(unit)
-    texts, done = [], set()
-    while pending := set(modules.units) - done:
-        for name in sorted(pending):
-            texts.append(modules.units[name].verilog(modules))
-            done.add(name)
-    return "\n".join(texts), unit.module_name
+def printed(verilog, words, folder):
+    """What the bench prints."""
+    (folder / "bench.v").write_text(BENCH.replace("WORDS", words))
+    subprocess.run([find_tool("icarus"), "-g2005", "-s", "bench", "-o", folder / "b", verilog, folder / "bench.v"],
+                   check=True)
+    return subprocess.run(["vvp", folder / "b"], check=True, capture_output=True, text=True).stdout.split()
 
 
 @pytest.mark.sta
-def test_netlist_of_an_accumulator_is_proven(library, tmp_path):
-    verilog, top = unit_verilog(Accumulator(2, 18))
-    netlist = mapped(verilog, top, library, tmp_path)
-    prove(verilog, netlist, top, library, tmp_path)
-    kinds = re.findall(r"^  (NAND2_X1|NOR2_X1) ", module_bodies(netlist)[top], re.MULTILINE)
-    other = {"NAND2_X1": "NOR2_X1", "NOR2_X1": "NAND2_X1"}[kinds[0]]
-    with pytest.raises(ToolError, match="(?i)unproven"):
-        prove(verilog, swapped(netlist, top, kinds[0], other), top, library, tmp_path)
+@pytest.mark.simulator
+def test_gates_do_what_the_verilog_does(library, rtl, tmp_path):
+    step = synthesis_step(rtl=rtl, top="chip", liberty=library.liberty, platform=library.platform, clk_period_ns=4.0,
+                          cache=tmp_path / "mapped")
+    netlist = steps.run_step(step, tmp_path).folder / "netlist.v"
+    wanted = printed(rtl, "mem.words", tmp_path)
+    assert len(set(wanted)) > 50
+    gates = gates_of(netlist, rtl, library)
+    assert "flip_flops_0[31]" in gates.read_text()
+    assert printed(gates, r"\mem .words", tmp_path) == wanted
+    netlist.write_text(re.sub(r"  XNOR2_X1 ", "  XOR2_X1 ", netlist.read_text(), count=1))
+    assert printed(gates_of(netlist, rtl, library), r"\mem .words", tmp_path) != wanted
+
+
+def test_banked_keeps_clocks_apart(library):
+    flat = "module chip(clk, a, y);\n" + "".join(
+        f"  DFFE_X1 \\u{n}.r  (\n    .CK({clock}),\n    .D(\\a[{n}] ),\n    .E(e),\n    .Q(\\q[{n}] )\n  );\n"
+        for n, clock in enumerate(["clk"] * 33 + ["gated"])) + "  BUF_X1 b (\n    .A(a),\n    .Z(y)\n  );\nendmodule\n"
+    text, count = banked(flat, flip_flops(library.liberty.read_text(), "x.lib"))
+    assert count == 34 and "DFFE" not in text and "  BUF_X1 b (" in text
+    assert re.findall(r"reg \[(\d+):0\]", text) == ["31", "0", "0"] and "posedge (gated)" in text
+    assert "((\\a[32] ) & (e)) | ((flip_flops_1[0]) & ~(e))" in text
