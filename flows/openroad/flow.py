@@ -178,7 +178,7 @@ def _place_route(progress, out, step):
 def _origin(waves, seen, power):
     if seen is None:
         return f"assumed: {ASSUMED_ACTIVITY} toggles per pin and cycle, every clock running"
-    lacking = f"; {power.unknown} registers taken as still, which the waves do not have" if power.unknown else ""
+    lacking = f"; {power.unknown} cells depend on registers that they lack" if power.unknown else ""
     return f"simulated: {waves.name}, every net in each of {seen.cycles} cycles{lacking}"
 
 

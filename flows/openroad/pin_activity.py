@@ -69,8 +69,8 @@ class CellActivity:
 
     toggles: [cells, instances] of the first output, per cycle. clocked: [cells, instances] share of cycles in which a
     flip-flop's clock, or the clock behind a gate, runs; 0 for other cells. gate, ungated: [cells] clock gates, and
-    flip-flops without one. ports: bits of its inputs, and port_toggles [bits, instances]. unknown: registers whose
-    values no wave has.
+    flip-flops without one. ports: bits of its inputs, and port_toggles [bits, instances]. unknown: cells on
+    loops through registers that the waves do not have; they count as still.
     """
 
     cells: list[Instance]
@@ -168,20 +168,19 @@ class _Evaluation:
 
     def net(self, net):
         """Packed values of a net: what the waves have, else the function of what drives it."""
-        pending = [net]
+        pending, begun = [net], set()  # begun: those that wait for others, so that a loop is seen
         while pending:
             top = pending[-1]
-            if top in self.values:
-                pending.pop()
-                continue
-            found = self._recorded(top)
-            if found is None:
-                missing = [source for source in self._sources(top) if source not in self.values]
-                if missing and len(pending) < 10_000 and not set(missing) & set(pending):
+            if top not in self.values and (found := self._recorded(top)) is not None:
+                self.values[top] = found
+            if top not in self.values:
+                missing = [source for source in self._sources(top) if source not in self.values and source not in begun]
+                if top not in begun and missing:
+                    begun.add(top)
                     pending += missing
                     continue
-                found = self._computed(top)
-            self.values[top] = found
+                self.values[top] = self._computed(top)
+            begun.discard(top)
             pending.pop()
         return self.values[net]
 
@@ -205,6 +204,7 @@ class _Evaluation:
         if cell is None:
             return self.values[pin] if pin else self.zeros
         logic = self.logic[cell.kind]
+        self.unknown += any(source not in self.values for source in self._sources(net))
         names = {name: self.values.get(nets[0], self.zeros) for name, nets in cell.pins.items()
                  if name not in logic.functions and name != logic.clock} | {"ones": self.ones, "zeros": self.zeros}
         if logic.state:
@@ -214,10 +214,6 @@ class _Evaluation:
 
     def _state(self, cell, logic, names):
         """A flip-flop that the waves do not have: what it took last, where its clock ran."""
-        if any(nets[0] not in self.values for name, nets in cell.pins.items()
-               if name not in logic.functions and name != logic.clock):
-            self.unknown += 1
-            return self.zeros
         following = [eval(logic.following, {"__builtins__": {}}, names | {logic.state: was, logic.inverse: ~was})
                      for was in (self.zeros, self.ones)]
         taken = np.unpackbits(self._running(cell.pins[logic.clock][0]) & ~(following[0] ^ following[1]), axis=1,

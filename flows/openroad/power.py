@@ -17,7 +17,7 @@ class DesignPower:
     """mW of every module instance's own cells, by path. clock: of clock pins, flip-flops and gates; idle: the part of
     it that no gate stops; moving: of signals.
 
-    mean_activity: toggles per cycle, weighted by what a toggle takes. unknown: registers that the waves do not have.
+    mean_activity: toggles per cycle, weighted by what a toggle takes. unknown: see `CellActivity`.
     """
 
     clock_mw: dict[str, float]
