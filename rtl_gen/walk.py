@@ -19,7 +19,7 @@ def first_place(**box) -> dict:
     many columns of the tensor follow it: known before a walk is chosen, they cost the choice no time.
     """
     inside = {f"{n}_inside_0": is_inside(box[f"{n}_0"], box[f"{n}_count"]) for n in ("column", "row", "block")}
-    return box | inside | {"columns_0": box["column_count"] + ~box["column_0"]}
+    return box | inside | {"columns_0": box["column_count"] - 1 - box["column_0"]}
 
 
 class TileWalk(wiring.Component):

@@ -121,7 +121,8 @@ def _rewritten(module, trees, form):
     parts, at = [], 0
     for n, new in sorted(changed.items()):
         instance = module.instances[n]
-        parts += [module.text[at:instance.span[0]], _instance_text(instance, new)]
+        head = module.text[instance.span[0]:].partition("\n")[0]
+        parts += [module.text[at:instance.span[0]], head, _pins_text(instance, new)]
         at = instance.span[1]
     body, end = module.text[at:].rsplit("endmodule", 1)
     added = "".join(f"  wire fanout_{n}_ ;\n" + form.format(f"fanout_buffer_{n}_", source, f"fanout_{n}_ ")
@@ -129,14 +130,10 @@ def _rewritten(module, trees, form):
     return "".join([*parts, body, added, "endmodule", end])
 
 
-def _instance_text(instance: Instance, new):
+def _pins_text(instance: Instance, new):
     pins = []
     for name, nets in instance.pins.items():
         nets = [new.get(name, {}).get(len(nets) - 1 - k, net) for k, net in enumerate(nets)]
         joined = nets[0] if len(nets) == 1 else "{ " + ", ".join(nets) + " }"
-        pins.append(f"    .{_escaped(name)}({joined})")
-    return f"  {_escaped(instance.kind)} {_escaped(instance.name)} (\n" + ",\n".join(pins) + "\n  );"
-
-
-def _escaped(name):
-    return f"\\{name} "  # a plain name may be a keyword
+        pins.append(f"\n    .\\{name} ({joined})")  # a plain name may be a keyword
+    return ",".join(pins) + "\n  );"

@@ -15,7 +15,7 @@ def check_all(mapped: dict, timed: dict, library: Library, factors: Scaling, tec
     """Findings of every checker, in order; raises ToolError for one that makes the figures void."""
     check_all_mapped(mapped)
     yield from check_setup(timed)
-    yield from check_latches(mapped)
+    yield from check_latches(mapped, library)
     yield from check_node(library, factors)
     yield from check_sources(technology)
 
@@ -23,7 +23,7 @@ def check_all(mapped: dict, timed: dict, library: Library, factors: Scaling, tec
 def check_library(library: Library) -> None:
     """The Liberty file must be whole and have a flip-flop and the cells that the flow names. Raises SpecError."""
     text, platform = library.liberty.read_text(errors="replace"), library.platform
-    needed = {platform.driver, platform.buffer[0], *(cell for cell, _ in platform.ties)}
+    needed = {platform.driver, platform.buffer[0], *platform.clock_gate[:1], *(cell for cell, _ in platform.ties)}
     lacking = sorted(needed - liberty_cells(text, library.liberty.name).keys())
     if not re.search(r"\bff\s*\(", text):
         lacking.append("any flip-flop")
@@ -55,9 +55,10 @@ def check_setup(timed: dict) -> Iterator[str]:
                f"must be that much longer there.")
 
 
-def check_latches(mapped: dict) -> Iterator[str]:
-    """rtl_gen means no latches."""
-    latches = sorted(name for name in mapped["cell_types"] if "LATCH" in name.upper() or "__dl" in name)
+def check_latches(mapped: dict, library: Library) -> Iterator[str]:
+    """rtl_gen means no latches but those of clock gates."""
+    latches = sorted(name for name in mapped["cell_types"] if ("LATCH" in name.upper() or "__dl" in name)
+                     and name not in library.platform.clock_gate)
     if latches:
         yield f"latches inferred: {', '.join(latches)}."
 

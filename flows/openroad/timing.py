@@ -65,7 +65,7 @@ def timing_metrics(log: str) -> dict:
 def path_blocks(path: str) -> list[list]:
     """[[instance path, ns spent in its own cells], ...] along a path as OpenSTA prints it."""
     found = []
-    for delay, pin in re.findall(r"(\S+)\s+\S+\s+[v^]\s+(\S+/\S+) \(", path):
+    for delay, pin in re.findall(r"([\d.]+)\s+\S+\s+[v^]\s+(\S+/\S+) \(", path.partition("data arrival time")[0]):
         block = "/".join(pin.split("/")[:-2])
         if not found or found[-1][0] != block:
             found.append([block, 0.0])

@@ -18,8 +18,9 @@ from dna_asic.cost import (
     evaluate_design,
     event_energies_pj,
 )
+from dna_asic.cost.area import clocked_flip_flops, flip_flops
 from dna_asic.cost.counts import overlap
-from dna_asic.cost.energy import idle_pj_per_cycle, register_bits
+from dna_asic.cost.energy import idle_pj_per_cycle
 from dna_asic.cost.model import core_cycles, read_job_cycles, schedule_of, store_job_cycles
 from dna_asic.cost.oracle import Port, run_two_levels
 from dna_asic.errors import InfeasibleDesign, SpecError
@@ -233,7 +234,7 @@ def test_report_equals_sum_of_counts_times_table():
                 total += value * table[kind]
     idle = idle_pj_per_cycle(chip, technology)
     assert idle["leakage"] == technology.leakage_mw(sum(area_um2(chip, technology).values())) * chip.clk_period_ns
-    assert idle["clock"] == register_bits(chip) * technology["ff_write_pj"]
+    assert idle["clock"] == sum(clocked_flip_flops(chip).values()) * technology["ff_write_pj"]
     assert sum(report.energy_pj_by_level.values()) == pytest.approx(total + report.latency_cycles * sum(idle.values()))
     assert report.latency_cycles == latency.RUN_CYCLES + 2 * int(cost(layer, chip, mapping).cycles)
     one = cost(layer, chip, mapping)
@@ -254,7 +255,7 @@ def test_systolic_delivery_costs_registers_and_hops():
         if kind.endswith("systolic"):
             wired, hopping = (dataclasses.replace(kind_chip(kind), chunks=(dataclasses.replace(
                 kind_chip(kind).chunks[0], delivery=delivery),)) for delivery in Delivery)
-            assert register_bits(hopping) > register_bits(wired)
+            assert sum(flip_flops(hopping).values()) > sum(flip_flops(wired).values())
             assert sum(area_um2(hopping, TECHNOLOGY).values()) > sum(area_um2(wired, TECHNOLOGY).values())
             table, other = (event_energies_pj(a, TECHNOLOGY) for a in (hopping, wired))
             assert table["noc.W"] > other["noc.W"] and table["noc.I"] > other["noc.I"]
@@ -266,14 +267,14 @@ def test_hop_registers_hand_computed():
     wired, hopping = (accelerator(pe_cols=3, n_w=1, n_i=1, delivery=delivery) for delivery in Delivery)
     w, i = 3 * (8 + 3 + (1 + 6 + 3) + 3), 3 * (8 + 4 + (1 + 12) + 3)
     own = 9 * 8 * (2 * wired.chunk.rf_i_words + 1)  # the PEs of a column share a file of I where it does not hop
-    assert register_bits(hopping) - register_bits(wired) == w + i + own
+    assert sum(flip_flops(hopping).values()) - sum(flip_flops(wired).values()) == w + i + own
     # (P, Q): no lanes; down the rows, with each column's place in the box, and along every row from PE to PE
     wired, hopping = (accelerator(pe_cols=3, row_dim=P, col_dim=Q, n_w=1, n_i=1, n_o=1, delivery=delivery)
                       for delivery in Delivery)
     lines = 3 * (8 + 3 + (1 + 3) + 3) + 3 * (8 + 4 + (1 + 13 + 12) + 3 * 5)
     places = 2 * 4 * (1 + 8 + 3) + 2 * (10 + 4 * (1 + 8 + 4))
     own = 11 * 8 * (2 * wired.chunk.rf_w_words + 1)  # W is shared by all PEs, or by none
-    assert register_bits(hopping) - register_bits(wired) == lines + places + own
+    assert sum(flip_flops(hopping).values()) - sum(flip_flops(wired).values()) == lines + places + own
 
 
 def test_larger_memory_never_costs_cycles():

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from dna_asic.cost import area_terms, flip_flops
+from dna_asic.cost import area_terms, clocked_flip_flops, flip_flops
 from dna_asic.gads.presets import presets
 from dna_asic.silicon import __main__ as command
 from dna_asic.silicon.fit import fit, predict, report_of, with_values
@@ -30,10 +30,9 @@ def silicon_of(chip, technology, area=1.0, power=1.0):
     moving = dict.fromkeys(blocks, 0.0) | {
         block: power * pj[level] / ns for block, level in
         (("pe_array", "mac"), ("rf", "rf"), ("noc", "noc"), ("postprocess", "postprocess"), ("control", "control"))}
-    bits = flip_flops(chip)
-    still = {b: power * n * technology["ff_write_pj"] / chip.clk_period_ns for b, n in bits.items()}
+    idle = {b: power * n * technology["ff_write_pj"] / chip.clk_period_ns for b, n in clocked_flip_flops(chip).items()}
     return Measured(key="", name=chip.name, cells=1, cycles=report.latency_cycles, mean_activity=0.1, area_um2=um2,
-                    flip_flops=bits, still_mw=still, moving_mw=moving,
+                    flip_flops=flip_flops(chip), clock_mw=idle, idle_mw=idle, moving_mw=moving,
                     leakage_mw={b: power * technology.leakage_mw(um2[b] / area) for b in blocks})
 
 
