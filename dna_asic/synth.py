@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--platform", choices=NAMES, help="cell library (default: the kit of the target's node if it is "
                    "there, else the predictive one)")
     p.add_argument("--clk-period-ns", type=float, help="clock (default: the design's)")
+    p.add_argument("--no-clock-gates", action="store_true", help="let every clock run, to see what the gates save")
     p.add_argument("--pnr", action="store_true", help="place and route with OpenROAD if it is there, and write "
                    "configurations for OpenROAD-flow-scripts")
     p.add_argument("--nodes", action="store_true", help="only a table: the design at 7, 28, 45 and 130 nm, each by the "
@@ -99,6 +100,7 @@ def synth(args: argparse.Namespace) -> dict:
         record = run_flow(
             rtl=rtl, out=folder, clk_period_ns=clk_period_ns, technology=technology, waves=waves,
             platform=args.platform, place_and_route=args.pnr, cache=run.path.parent / MAPPED,
+            clock_gates=not args.no_clock_gates,
             progress=lambda line: progress(args, line))
         energy = inference_energy(record, report, technology, simulated_cycles(run))
         text, plain = summary_text(record, energy, report), synth_record(record, energy)

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dna_asic.errors import SpecError
@@ -95,18 +95,21 @@ def top_module(verilog: str) -> str:
 
 def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technology,
              waves: Path | None = None, platform: str | None = None, place_and_route: bool = False,
-             cache: Path | None = None, progress: Callable[[str], None] = lambda line: None) -> SynthRecord:
+             cache: Path | None = None, clock_gates: bool = True,
+             progress: Callable[[str], None] = lambda line: None) -> SynthRecord:
     """Run all steps on `rtl` with working files under `out`; results of unchanged inputs are taken from there.
 
     Memories are priced by `technology`, the target node's; their access time is taken to the library's node by the
     published factor of delay. waves: a VCD (.gz too) of the simulation. cache: mapped modules, which designs
-    share (default: under `out`). Raises SpecError, ToolError.
+    share (default: under `out`). clock_gates: False lets every clock run. Raises SpecError, ToolError.
     """
     rtl, out = rtl.resolve(), out.resolve()  # each tool runs in a folder of its own
     text = rtl.read_text()
     top = top_module(text)
     target_nm = technology.node_nm
     library = find_library(technology, out / "library", platform)
+    if not clock_gates:
+        library = replace(library, platform=replace(library.platform, clock_gate=()))
     check_library(library)
     check_clock(clk_period_ns, technology, library.platform.node_nm)
     factors = scaling_of(library.platform, target_nm)

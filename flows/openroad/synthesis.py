@@ -205,7 +205,8 @@ def synthesis_step(*, rtl: Path, top: str, liberty: Path, platform: Platform, cl
     """The step with its inputs and outputs declared."""
     return Synthesis(name="synthesis", inputs=(rtl, liberty), outputs=("netlist.v",), rtl=rtl, top=top,
                      liberty=liberty, platform=platform, clk_period_ns=clk_period_ns, cache=cache, progress=progress,
-                     config={"top": top, "clk_period_ns": clk_period_ns, "dont_use": platform.dont_use})
+                     config={"top": top, "clk_period_ns": clk_period_ns, "dont_use": platform.dont_use,
+                             "clock_gate": platform.clock_gate})
 
 
 def _restored(unit: Unit, record: dict) -> dict:
