@@ -95,7 +95,11 @@ def test_flip_flops_with_enable_are_mapped(tmp_path):
     (tmp_path / "top.v").write_text(ENABLED)
     record = check.run_flow(rtl=tmp_path / "top.v", out=tmp_path / "synth", clk_period_ns=1.0, technology=AT_28)
     netlist = (tmp_path / "synth" / "synthesis" / "netlist.v").read_text()
-    assert netlist.count("DFFE_X1") == 4 and record.library == "predictive28"
+    assert netlist.count("  CLKGATE_X1 ") == 1 and netlist.count("  DFF_X1 ") == 4 and "DFFE" not in netlist
+    check.run_flow(rtl=tmp_path / "top.v", out=tmp_path / "synth", clk_period_ns=1.0, technology=AT_28,
+                   clock_gates=False)
+    netlist = (tmp_path / "synth" / "synthesis" / "netlist.v").read_text()
+    assert netlist.count("  DFFE_X1 ") == 4 and record.library == "predictive28"
     assert any("a model's, no foundry's" in finding for finding in record.findings)
 
 
