@@ -1,9 +1,8 @@
 """Waves of a simulation (VCD), sampled once a clock cycle and packed eight cycles to the byte."""
 
-import functools
 import gzip
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,13 @@ class Waves:
     """What the signals of a design were at the end of each of `cycles` clock cycles.
 
     scopes: of each scope path ("a/b") its signals by name: (code, bits, lowest index). changes: of each code the cycles
-    in which it changed and its values then, as texts of 0, 1, x and z.
+    in which it changed and its values then, as texts of 0, 1, x and z. packed: what was asked for already.
     """
 
     cycles: int
     scopes: dict[str, dict[str, tuple[str, int, int]]]
     changes: dict[str, tuple[list[int], list[str]]]
+    packed: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def bit(self, scope: str, net: str) -> np.ndarray | None:
         """Packed values of a net of one bit (`name`, `name[3]`) in a scope; None where the waves do not have it."""
@@ -37,20 +37,18 @@ class Waves:
         place = int(index) - low
         return self._bits(code, width)[-1 - place] if 0 <= place < width else None
 
-    @functools.cache  # noqa: B019
     def _bits(self, code, width) -> np.ndarray:
         """[bits, ceil(cycles / 8)] uint8, most significant bit first."""
+        if code in self.packed:
+            return self.packed[code]
         at, values = self.changes.get(code, ([], []))
         table = np.zeros((len(values) + 1, width), np.uint8)
         for n, value in enumerate(values, 1):
             fill = "0" if value[0] == "1" else value[0]
             table[n] = np.frombuffer(value.rjust(width, fill).encode(), np.uint8) == ord("1")
         lengths = np.diff(np.concatenate([[0], np.minimum(at, self.cycles), [self.cycles]]).astype(int))
-        return np.packbits(np.repeat(table, lengths, axis=0), axis=0).T.copy()
-
-    def __hash__(self):
-        return id(self)
-
+        self.packed[code] = np.packbits(np.repeat(table, lengths, axis=0), axis=0).T.copy()
+        return self.packed[code]
 
 def read_waves(path: Path, cycles: int | None = None) -> Waves:
     """Waves of a .vcd or .vcd.gz file from its first clock edge on, at most `cycles` of them.
