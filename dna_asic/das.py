@@ -43,9 +43,11 @@ ROWS = 9  # of the table of steps
 HEADERS = ("search", "seed", "evaluations", "tilings", "steps", "entropy of gamma", "sampled EDP", "best EDP",
            "best of as many uniform", "gap %")
 STEP_HEADERS = ("step", "evaluations", "entropy of gamma", "sampled EDP", "best EDP", "best of as many uniform")
+PLAIN = {"prior": False, "control_variate": False, "screened": 0, "polish": False}
 ABLATIONS: dict[str, dict] = {
-    "plain Gumbel, no baseline": {"baseline": False, "control_variate": False, "screened": 0, "polish": False},
-    "plain Gumbel": {"control_variate": False, "screened": 0, "polish": False},
+    "plain Gumbel, no baseline": {"baseline": False, **PLAIN},
+    "plain Gumbel": PLAIN,
+    "without prior": {"prior": False},
     "without control variate": {"control_variate": False},
     "without screen": {"screened": 0},
     "without elites": {"elites": 0},

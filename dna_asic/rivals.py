@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from dna_asic.baselines.counted import CountedCost, CurvePoint
-from dna_asic.baselines.rivals import SEARCHES
+from dna_asic.baselines.rivals import INFORMED, SEARCHES
 from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.cosearch.das import AcceleratorSearch
 from dna_asic.cosearch.designs import DesignPricer
@@ -248,7 +248,7 @@ def report(cells: Sequence[Cell], hand: Sequence[PresetRow], methods: Sequence[s
                                                  for x in PLACES)) for axis, end in ends_of(of, arena).items()]
             if method == "das":
                 gains.append(_over(full, best_preset))
-            elif method != "plain_das" and "das" in of:
+            elif method not in INFORMED and "das" in of:
                 shares.append(float("inf") if reach[0] is None else reach[0] / rows[-1][3])
         curve_chart(arena.folder / f"{network}.png", [
             (label, {m: [[(getattr(p, axis), p.edp_js) for p in c.curve] for c in mine] for m, mine in of.items()})

@@ -63,6 +63,10 @@ class CountedCost(DesignPricer):
         self.edp_js(chips, self.network)
         return self.log_costs(chips)
 
+    def expected(self, samples: Sequence[Sample]) -> Tensor:
+        """float64 [samples]: as DesignPricer's `estimates`; no evaluation."""
+        return self.estimates([self._build(s) for s in samples], self.network)
+
     def _build(self, sample):
         try:
             return self.space.build(sample)

@@ -29,22 +29,32 @@ def random_search(cost: CountedCost, seed: int) -> None:
         cost.costs([cost.space.sample(generator) for _ in range(min(BATCH, cost.left))])
 
 
-def evolution(cost: CountedCost, seed: int, population: int = 32, tournament: int = 8, mutations: float = 1.5) -> None:
+def evolution(cost: CountedCost, seed: int, population: int = 32, tournament: int = 8, mutations: float = 1.5,
+              brood: int = 1) -> None:
     """Regularised evolution (Real et al., arXiv 1802.01548): the best of a tournament has a child with `mutations`
-    entries drawn anew on average, and the oldest dies.
+    entries drawn anew on average, and the oldest dies. Where several are drawn in its place (`brood`), the one of the
+    least estimate is the child.
     """
     generator, choices = torch.Generator().manual_seed(seed), cost.space.choices
     alive: list[tuple[float, Sample]] = []
     while cost.left and len(alive) < population:
-        born = [cost.space.sample(generator) for _ in range(min(BATCH, cost.left))]
+        drawn = [cost.space.sample(generator) for _ in range(brood * min(BATCH, cost.left))]
+        born = drawn if brood == 1 else [drawn[i] for i in cost.expected(drawn).argsort()[:len(drawn) // brood]]
         alive += zip(cost.costs(born).tolist(), born, strict=True)
     while cost.left:
         picked = torch.randint(len(alive), (tournament,), generator=generator).tolist()
         parent = min((alive[i] for i in picked), key=lambda one: one[0])[1]
-        fresh = cost.space.sample(generator)
-        anew = torch.rand(len(choices), generator=generator) < mutations / len(choices)
-        child = {c.label: (fresh if new else parent)[c.label] for c, new in zip(choices, anew.tolist(), strict=True)}
+        born = []
+        for fresh in [cost.space.sample(generator) for _ in range(brood)]:
+            anew = torch.rand(len(choices), generator=generator) < mutations / len(choices)
+            born.append({c.label: (fresh if new else parent)[c.label] for c, new in zip(choices, anew, strict=True)})
+        child = born[int(cost.expected(born).argmin())] if brood > 1 else born[0]
         alive = [*alive[-population + 1:], (float(cost.costs([child])), child)]
+
+
+def informed_evolution(cost: CountedCost, seed: int) -> None:
+    """Evolution with the estimate that DAS begins with: for every first sample and child, the best of 16."""
+    evolution(cost, seed, brood=16)
 
 
 class Controller(nn.Module):
@@ -110,4 +120,5 @@ def bayesian(cost: CountedCost, seed: int, startup: int = 24) -> None:
 
 
 SEARCHES: dict[str, Search] = {"das": das, "plain_das": plain_das, "random": random_search, "evolution": evolution,
-                               "reinforce": reinforce, "bayesian": bayesian}
+                               "reinforce": reinforce, "bayesian": bayesian, "informed_evolution": informed_evolution}
+INFORMED = ("das", "plain_das", "informed_evolution")  # what is ours, or has what is ours

@@ -76,7 +76,7 @@ class AcceleratorSearch:
         self.space, self.technology = space.at_clock(technology.clk_period_ns), technology
         self.gumbel = GumbelSearch(self.space.choices, seed, settings or GumbelSettings())
         self.designs = designs or DesignPricer(LayerPricer(technology, seed, orders=space.orders))
-        self.guide = Guide(self.gumbel)
+        self.guide = Guide(self.gumbel, self._estimates if self.gumbel.settings.prior else None)
         self._best: Sample | None = None
         self._network: NetworkSpec | None = None
 
@@ -111,9 +111,10 @@ class AcceleratorSearch:
     def step(self, network: NetworkSpec) -> DasStats:
         """Draw and price samples, move gamma. Raises InfeasibleDesign when not one chip so far runs the network."""
         self._turn_to(network)
-        samples, gates = self.gumbel.draw(self.gumbel.settings.samples - self.guide.screened)
+        proposed = self.guide.propose()
+        samples, gates = self.gumbel.draw(self.gumbel.settings.samples - len(proposed))
         drawn = len(samples)
-        samples += self.guide.propose()
+        samples += proposed
         samples += [s for s in (self.gumbel.likeliest(), self._best) if s]
         edp = self.edp_js(samples, network)
         index, costs = self.gumbel.index(samples), self._log_costs(samples)
@@ -127,11 +128,11 @@ class AcceleratorSearch:
 
     def _turn_to(self, network):
         """What is remembered of another network is brought to the level of this one by its best samples."""
-        if network != self._network and (samples := self.guide.best(RECALLED)):
+        before, self._network = self._network, network
+        if network != before and (samples := self.guide.best(RECALLED)):
             edp = self.edp_js(samples, network)
             if edp.isfinite().any():
                 self.guide.rebase(self.gumbel.index(samples), self._log_costs(samples))
-        self._network = network
 
     def edp_js(self, samples: Sequence[Sample], network: NetworkSpec) -> Tensor:
         """float64 [samples]: EDP of the network on each, infinite for what is no chip or cannot run a layer.
@@ -139,6 +140,9 @@ class AcceleratorSearch:
         Each chip gets the network as laid out for its own port, and each layer the chunk that suits it.
         """
         return self.designs.edp_js([self._build(s) for s in samples], network)
+
+    def _estimates(self, samples):
+        return self.designs.estimates([self._build(s) for s in samples], self._network)
 
     def _log_costs(self, samples):
         return self.designs.log_costs([self._build(s) for s in samples])
@@ -202,12 +206,12 @@ class AcceleratorSearch:
 
     def load_state_dict(self, state: dict) -> None:
         """Take up a `state_dict`; raises SpecError when it is of another space."""
+        self._network = state["network"] and from_plain(NetworkSpec, json.loads(state["network"]), "searched network")
+        self._best = state["best"]
         self.gumbel.load_state_dict(state["gumbel"])
         self.pricer.load_state_dict(state["pricer"])
-        self.guide.load_state_dict(state["guide"])
         self.designs.load_state_dict(state["designs"])
-        self._best = state["best"]
-        self._network = state["network"] and from_plain(NetworkSpec, json.loads(state["network"]), "searched network")
+        self.guide.load_state_dict(state["guide"])
 
 
 def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, steps: int,

@@ -2,43 +2,65 @@
 and the control variate of its gradient. `GumbelSettings` switches each of them.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from dna_asic.cosearch.designs import REFUSED
 from dna_asic.cosearch.gumbel import GumbelSearch, Sample
 from dna_asic.cosearch.surrogate import Surrogate
 
 FIT_STEPS = 4  # of the model's likelihood, per step of the search
 CAUTION = 2.0  # deviations below the model's mean at which the boldest of a step's screened samples is judged
 REDRAWN = 1.5  # choices of an elite that are drawn anew, on average
+ROUNDS, FIRST_ROUNDS = 4, 32  # in which the pool grows, each by its share of `pool`: in a step, in the first one
+NICHE = 2  # elites of one option of the widest choice
+Prior = Callable[[Sequence[Sample]], Tensor]  # what is expected of samples that were not priced, float64 [n], finite
+
+
+def _nothing(samples):
+    return torch.zeros(len(samples), dtype=torch.float64)
 
 
 class Guide:
     """Samples int64 [n, choices] with their costs (ln EDP, finite), each once; and the model of them."""
 
-    def __init__(self, search: GumbelSearch):
+    def __init__(self, search: GumbelSearch, prior: Prior | None = None):
         self.search, self.settings = search, search.settings
+        self.prior, self.informed = prior or _nothing, prior is not None
         self.index = torch.zeros((0, len(search.choices)), dtype=torch.int64)
         self.costs = torch.zeros(0, dtype=torch.float64)
         self.model, self._place = Surrogate(len(search.choices)), {}
+        self._front, self._expected = self.index, self.costs
+        self._widest = max(range(len(search.choices)), key=lambda i: len(search.choices[i].options))
 
     @property
     def screened(self) -> int:
         """How many samples of the next step are not gamma's own."""
-        return min(self.settings.screened, self.settings.samples // 2) if self.model.ready else 0
+        able = self.model.ready or self.informed
+        return min(self.settings.screened, self.settings.samples - 2) if able else 0
+
+    def expect(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean, deviation) [n] of the costs of samples [n, choices]."""
+        return self.model.predict(index, self.prior(self.search.samples(index)))
 
     def update(self, gates: Tensor, index: Tensor, costs: Tensor) -> None:
         """One step of gamma by its own samples [n, choices]; the model is of those before.
 
-        With the control variate the samples give the gradient of what the model leaves of their costs, and the model's
-        mean under gamma the rest: the sum is that of the costs, with less noise.
+        With the control variate the samples give the gradient of what the model leaves of their costs, and `pool` draws
+        that of the model: the sum is that of the costs, with less noise.
         """
         if not (self.settings.control_variate and self.model.ready):
             return self.search.update(gates, costs)
-        left = self.model.standard(costs) - self.model.predict(index)[0]
-        return self.search.update(gates, left, self.model.expected(self.search.probabilities()))
+        left = self.model.cut(costs) - self.expect(index)[0]
+        drawn = self.search.draw_index(self.settings.pool // ROUNDS)
+        return self.search.update(gates, left, self._mean_of_model(drawn, self.expect(drawn)[0]))
+
+    def _mean_of_model(self, drawn, expected):
+        """A loss with the gradient of the mean under gamma of the model's `expected` costs, by gamma's draws."""
+        return ((expected - expected.mean()) * self.search.log_likelihood(drawn)).mean()
 
     def learn(self, index: Tensor, costs: Tensor) -> None:
         """Remember what was priced (the latest cost of a sample), and fit the model where it is of use."""
@@ -50,11 +72,19 @@ class Guide:
                 new.append(i)
         self.index, self.costs = torch.cat([self.index, index[new]]), torch.cat([self.costs, costs[new]])
         self.costs[[self._place[row] for row in rows]] = costs
-        self.model.fit(self.index, self.costs, FIT_STEPS)
+        self._fit(FIT_STEPS)
+
+    def _fit(self, steps):
+        self._expected = self.prior(self.search.samples(self.index))
+        self.model.fit(self.index, self.costs, self._expected, steps)
 
     def rebase(self, index: Tensor, costs: Tensor) -> None:
-        """The same samples cost so much now: all others are taken to have changed as these did on average."""
+        """The same samples cost so much now: all others are taken to have changed as what is expected of them did, and
+        on average as these did.
+        """
         places = [self._place[row] for row in map(tuple, index.tolist())]
+        before, now = self._expected, self.prior(self.search.samples(self.index))
+        self.costs = self.costs + torch.where(before.maximum(now) < REFUSED, now - before, 0.0)
         self.costs = self.costs + (costs - self.costs[places]).mean()
         self.learn(index, costs)
 
@@ -64,44 +94,85 @@ class Guide:
 
     def ranked(self, samples: Sequence[Sample]) -> list[Sample]:
         """Samples in the order of what the model expects of them, the cheapest first."""
-        order = self.model.predict(self.search.index(samples))[0].argsort(stable=True)
+        order = self.expect(self.search.index(samples))[0].argsort(stable=True)
         return [samples[i] for i in order.tolist()]
 
     def propose(self) -> list[Sample]:
-        """Up to `screened` new samples: of `pool` draws of gamma, and as many elites with some choices drawn anew,
+        """Up to `screened` new samples: of gamma's draws, varied elites and what differs from the best in one choice,
         those that the model expects least of, at a caution that rises from one to the next.
+
+        Gamma follows the model's gradient from round to round; elites are the best by the model so far, priced or not.
         """
         if not self.screened:
             return []
-        drawn = self._new(torch.cat([self.search.draw_index(self.settings.pool), *self._varied_elites()]))
-        mean, deviation = self.model.predict(drawn)
-        chosen = []
-        for caution in torch.linspace(0, CAUTION, self.screened).tolist()[:len(drawn)]:
+        share = self.settings.pool // ROUNDS
+        pool = self._grown({}, torch.cat([self._front, *self._neighbours()]))
+        for _ in range(ROUNDS if self.model.ready else FIRST_ROUNDS):
+            drawn = self.search.draw_index(max(2, share // 4) if self.settings.elites else share)
+            if self.settings.control_variate:
+                self.search.descend(self._mean_of_model(drawn, self.expect(drawn)[0]))
+            pool = self._grown(pool, torch.cat([drawn, *self._varied_elites(pool, share)]))
+        index, mean, deviation = self._judged(pool)
+        chosen, option = [], index[:, self._widest]
+        for caution in torch.linspace(0, CAUTION, self.screened).tolist()[:len(index)]:
             merit = mean - caution * deviation
+            crowded = (option[:, None] == option[chosen]).sum(dim=1) >= NICHE
+            merit[crowded] += merit.max() - merit.min()  # after all others
             merit[chosen] = torch.inf
             chosen.append(int(merit.argmin()))
-        return self.search.samples(drawn[chosen])
+        self._front = index[self._elites(index, mean)]
+        return self.search.samples(index[chosen])
 
-    def _varied_elites(self):
-        if self.settings.elites:
-            parents = self.index[self.costs.argsort(stable=True)[:self.settings.elites]]
-            generator, choices = self.search.generator, parents.shape[1]
-            parents = parents[torch.randint(len(parents), (self.settings.pool,), generator=generator)]
-            anew = torch.rand(parents.shape, generator=generator) < REDRAWN / choices
-            yield torch.where(anew, self.search.draw_index(self.settings.pool), parents)
+    def _grown(self, pool, index):
+        """`pool`, rows with what is expected of them before, and those of `index` that are neither in it nor priced."""
+        new = [row for row in dict.fromkeys(map(tuple, index.tolist())) if row not in pool and row not in self._place]
+        rows = torch.tensor(new, dtype=torch.int64).reshape(-1, index.shape[1])
+        return pool | dict(zip(new, self.prior(self.search.samples(rows)).tolist(), strict=True))
 
-    def _new(self, index):
-        """Those that were not priced, each once."""
-        rows = dict.fromkeys(row for row in map(tuple, index.tolist()) if row not in self._place)
-        return torch.tensor(list(rows), dtype=torch.int64).reshape(-1, index.shape[1])
+    def _judged(self, pool):
+        """(samples [n, choices], mean, deviation) of a pool."""
+        index = torch.tensor(list(pool), dtype=torch.int64).reshape(-1, self.index.shape[1])
+        return index, *self.model.predict(index, torch.tensor(list(pool.values()), dtype=torch.float64))
+
+    def _neighbours(self):
+        """What differs from the best sample in one choice."""
+        if self.settings.elites and len(self.index):
+            best = self.index[self.costs.argmin()]
+            for i, choice in enumerate(self.search.choices):
+                rows = best.repeat(len(choice.options), 1)
+                rows[:, i] = torch.arange(len(choice.options))
+                yield rows
+
+    def _varied_elites(self, pool, count):
+        """Copies of elites, half of them crossed with another, with some choices drawn anew."""
+        if self.settings.elites and (pool or len(self.index)):
+            priced = dict(zip(map(tuple, self.index.tolist()), self._expected.tolist(), strict=True))
+            known, mean, _ = self._judged(priced | pool)
+            elites, generator = known[self._elites(known, mean)], self.search.generator
+            parent, other = elites[torch.randint(len(elites), (2, count), generator=generator)]
+            crossed = torch.rand((count, 1), generator=generator) < 0.5
+            parent = torch.where(crossed & (torch.rand(parent.shape, generator=generator) < 0.3), other, parent)
+            anew = torch.rand(parent.shape, generator=generator) < REDRAWN / parent.shape[1]
+            yield torch.where(anew, self.search.draw_index(count), parent)
+
+    def _elites(self, index, expected):
+        """Places of the `elites` best, with no more than NICHE of one option of the widest choice."""
+        places, taken = [], Counter()
+        for i in expected.argsort(stable=True).tolist():
+            option = int(index[i, self._widest])
+            if taken[option] < NICHE and len(places) < self.settings.elites:
+                places.append(i)
+                taken[option] += 1
+        return places
 
     def state_dict(self) -> dict:
         """For `load_state_dict`: tensors only."""
-        return {"index": self.index, "costs": self.costs, "model": self.model.raw}
+        return {"index": self.index, "costs": self.costs, "model": self.model.raw, "front": self._front}
 
     def load_state_dict(self, state: dict) -> None:
         """Take up a `state_dict` of the same space."""
         self.index, self.costs, self.model.raw = state["index"], state["costs"].clone(), state["model"]
+        self._front = state["front"]
         self._place = {row: i for i, row in enumerate(map(tuple, self.index.tolist()))}
         if len(self.index):
-            self.model.fit(self.index, self.costs, 0)
+            self._fit(0)

@@ -27,18 +27,20 @@ class GumbelSettings:
     temperature_end.
 
     What DNA's search lacks, each to be switched off alone. baseline: the mean of a step's costs is taken from them.
-    control_variate: a model of the samples priced gives the gradient, and the step's samples what it leaves. screened:
-    so many of a step's samples, at most half, are the best by the model of `pool` draws and `pool` varied copies of the
-    `elites` best samples so far (with 0 of draws alone). polish: moves of one choice at the end.
+    prior: the model of the samples priced begins with an estimate of each. control_variate: the model gives the
+    gradient, by draws of gamma, and the step's samples what it leaves. screened: so many of a step's samples are the
+    best by the model of draws and of `pool` varied copies of the `elites` best (with 0 of `pool` draws alone). polish:
+    moves of one choice at the end.
     """
 
-    samples: int = 16
+    samples: int = 8
     rate: float = 0.2
     baseline: bool = True
+    prior: bool = True
     control_variate: bool = True
-    screened: int = 8
-    pool: int = 512
-    elites: int = 8
+    screened: int = 6
+    pool: int = 448
+    elites: int = 16
     polish: bool = True
     temperature: float = 3.0
     temperature_decay: float = 0.97
@@ -90,9 +92,9 @@ class GumbelSearch:
         return torch.tensor([[c.options.index(s[c.label]) for c in self.choices] for s in samples],
                             dtype=torch.int64).reshape(-1, len(self.choices))
 
-    def probabilities(self) -> list[Tensor]:
-        """gamma's categoricals, differentiable."""
-        return [torch.softmax(gamma, 0) for gamma in self.gamma]
+    def log_likelihood(self, index: Tensor) -> Tensor:
+        """[n]: of samples int64 [n, choices], differentiable."""
+        return torch.stack([torch.log_softmax(g, 0)[index[:, i]] for i, g in enumerate(self.gamma)]).sum(dim=0)
 
     def update(self, gates: Tensor, costs: Tensor, expected: Tensor | float = 0.0) -> None:
         """One step of gamma: `costs` [samples], finite, of what `draw` gave.
@@ -100,11 +102,14 @@ class GumbelSearch:
         expected: the rest of the loss, differentiable, where `costs` are but what a control variate leaves of them.
         """
         advantage = costs - costs.mean() if isinstance(expected, Tensor) else self._advantage(costs)
-        loss = (advantage * gates.sum(dim=1)).mean() + expected
+        self.descend((advantage * gates.sum(dim=1)).mean() + expected)
+        self.steps += 1
+
+    def descend(self, loss: Tensor) -> None:
+        """Move gamma against the gradient of a loss."""
         for gamma, gradient in zip(self.gamma, torch.autograd.grad(loss, self.gamma), strict=True):
             gamma.grad = gradient
         self._adam.step()
-        self.steps += 1
 
     def _advantage(self, costs):
         """Without a baseline all are positive, the worst 1: DNA multiplies by the cost, not by its logarithm."""

@@ -1,46 +1,45 @@
-"""A model of what samples cost, from those that were priced: the control variate of the search, and its screen.
+"""A model of what samples cost, from those that were priced and from what was expected of them before: the control
+variate of the search, and its screen.
 
 A Gaussian process over the choices with the product kernel k(x, y) = prod_i (1 if x_i = y_i else r_i), 0 < r_i < 1:
-the less an r_i, the more choice i matters. Its mean m(x) = sum_n v_n k(x, x_n) has a closed expectation under
-independent categoricals p_i, E[k(x, y)] = prod_i (r_i + (1 - r_i) p_i(y_i)), whose gradient needs no sample.
+the less an r_i, the more choice i matters. Its mean is the expectation that each sample comes with.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 KEPT = 384  # samples the model is made of: the best, and the latest
 JITTER = 1e-6
+ROOM = 1.5  # nats over the least cost that are told apart at least
 
 
 class Surrogate:
-    """The model of samples int64 [n, choices]; costs are in units of their own deviation, and cut off above.
+    """The model of samples int64 [n, choices]; costs, and what is expected of them, are cut off above.
 
-    Deterministic. Nothing is learned from fewer than two different costs: `ready` says so.
+    Deterministic. Nothing is learned from fewer than two samples: `ready` says so.
     """
 
     def __init__(self, choices: int):
         self.raw = torch.full((choices + 1,), -1.0, dtype=torch.float64)  # per choice, and of the noise; see `_shape`
-        self.ready = False
+        self.ready, self.top = False, torch.tensor(torch.inf, dtype=torch.float64)
 
-    def fit(self, index: Tensor, costs: Tensor, steps: int) -> None:
-        """Take up priced samples: `steps` of the likelihood's gradient for what matters, then the model anew."""
+    def fit(self, index: Tensor, costs: Tensor, prior: Tensor, steps: int) -> None:
+        """Take up priced samples with what was expected of them: `steps` of the likelihood's gradient for what matters,
+        then the model anew.
+        """
         order = costs.argsort(stable=True)[:KEPT // 2]
         kept = torch.cat([order, torch.arange(len(costs))[-KEPT // 2:]]).unique()
-        self.top = costs.median()  # what lies above is not worth telling apart
-        index, y = index[kept], costs[kept].minimum(self.top)
-        self.ready = len(kept) > 1 and bool(y.std() > 1e-9)
+        self.top = costs.median().maximum(costs.min() + ROOM)  # what lies above is not worth telling apart
+        self.ready = len(kept) > 1 and bool(costs[kept].minimum(self.top).std() > 1e-9)
         if not self.ready:
             return
-        self.mean, self.scale = float(y.mean()), float(y.std())
-        y = (y - self.mean) / self.scale
-        differs = (index[:, None] != index[None]).double()
+        left = self.cut(costs[kept]) - self.cut(prior[kept])
+        self.mean, self.scale = left.mean(), left.std().clamp(min=1e-3)
+        y, self.index = (left - self.mean) / self.scale, index[kept]
+        differs = (self.index[:, None] != self.index[None]).double()
         self._learn(differs, y, steps)
-        with torch.no_grad():
-            self.index, kernel = index, self._kernel(self.raw, differs)
-            self.factor = torch.linalg.cholesky(kernel)
-            self.weights = torch.cholesky_solve(y[:, None], self.factor)[:, 0]
+        self.factor = torch.linalg.cholesky(self._kernel(self.raw, differs))
+        self.weights = torch.cholesky_solve(y[:, None], self.factor)[:, 0]
 
     def _learn(self, differs, y, steps):
         raw = self.raw.clone().requires_grad_()
@@ -62,24 +61,16 @@ class Surrogate:
         logs, noise = self._shape(raw)
         return torch.exp(differs @ logs) + (noise + JITTER) * torch.eye(len(differs), dtype=torch.float64)
 
-    def predict(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, deviation) [n] of samples, in units of the deviation of the costs; 0 and 1 while nothing is known."""
+    def predict(self, index: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean, deviation) [n] of samples; while nothing is known, what was expected, and 0."""
         if not self.ready:
-            return torch.zeros(len(index), dtype=torch.float64), torch.ones(len(index), dtype=torch.float64)
+            return prior, torch.zeros_like(prior)
         logs, _ = self._shape(self.raw)
         cross = torch.exp((index[:, None] != self.index[None]).double() @ logs)
         known = torch.linalg.solve_triangular(self.factor, cross.T, upper=False).pow(2).sum(dim=0)
-        return cross @ self.weights, (1 - known).clamp(min=1e-9).sqrt()
+        mean = self.cut(prior) + self.mean + self.scale * (cross @ self.weights)
+        return mean, self.scale * (1 - known).clamp(min=1e-9).sqrt()
 
-    def standard(self, costs: Tensor) -> Tensor:
-        """Costs in the model's units, cut off as its own."""
-        return (costs.minimum(self.top) - self.mean) / self.scale
-
-    def expected(self, probabilities: Sequence[Tensor]) -> Tensor:
-        """Mean of the model under independent categoricals, differentiable; `ready` only."""
-        logs, _ = self._shape(self.raw)
-        terms = 1.0
-        for i, p in enumerate(probabilities):
-            r = logs[i].exp()
-            terms = terms * (r + (1 - r) * p[self.index[:, i]])
-        return (terms * self.weights).sum()
+    def cut(self, costs: Tensor) -> Tensor:
+        """Costs, cut off as the model's own."""
+        return costs.minimum(self.top)

@@ -1,4 +1,6 @@
-"""Published networks as the hardware runs them: pooling as depthwise layers, batch normalisation folded."""
+"""Known networks as the hardware runs them, published ones and a small one: pooling as depthwise layers, batch
+normalisation folded.
+"""
 
 from dna_asic.errors import SpecError
 from dna_asic.networks.blocks import conv, expand, global_pool
@@ -6,6 +8,14 @@ from dna_asic.networks.macro import load_macro, out_size
 from dna_asic.spec.layer import Activation, LayerOp, LayerShape, LayerSpec, NetworkSpec
 
 RESNET18_STAGES = (64, 128, 256, 512)  # channels; two blocks of two 3 x 3 convolutions each
+
+
+def digits() -> NetworkSpec:
+    """For 8 x 8 images: MobileNetV2's block of expansion 3 at every place of the digits space, a stand-in for what a
+    search finds there.
+    """
+    macro = load_macro("digits")
+    return expand(macro, ["k3_e3"] * len(macro.places))
 
 
 def mobilenet_v2() -> NetworkSpec:
@@ -51,11 +61,11 @@ def _basic_block(name: str, source: LayerSpec, channels: int, stride: int) -> li
     return [*layers, first, second]
 
 
-NETWORKS = {"mobilenet_v2": mobilenet_v2, "resnet18": resnet18}
+NETWORKS = {"digits": digits, "mobilenet_v2": mobilenet_v2, "resnet18": resnet18}
 
 
 def known_network(name: str) -> NetworkSpec:
-    """A published network by name; raises SpecError for one that is not here."""
+    """A known network by name; raises SpecError for one that is not here."""
     if name not in NETWORKS:
         raise SpecError(f"Network must be one of {', '.join(NETWORKS)}, not '{name}'.")
     return NETWORKS[name]()

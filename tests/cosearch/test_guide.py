@@ -18,9 +18,9 @@ def cost(index):
     return index.sum(dim=1) + 4.0 * ((index[:, 3] == 1) ^ (index[:, 4] == 2))
 
 
-def make(learnt=60, seed=0, **settings):
+def make(learnt=60, seed=0, prior=None, **settings):
     search = GumbelSearch(CHOICES, seed, GumbelSettings(**settings))
-    guide = Guide(search)
+    guide = Guide(search, prior)
     index = search.draw_index(learnt)
     if learnt:
         guide.learn(index, cost(index))
@@ -32,7 +32,7 @@ def test_nothing_is_screened_before_the_first_step():
 
 
 def test_screened_samples_are_new_and_better_than_draws():
-    search, guide, seen = make(screened=8)
+    search, guide, seen = make(samples=16, screened=8)
     proposed = search.index(guide.propose())
     rows = list(map(tuple, proposed.tolist()))
     assert len(rows) == len(set(rows)) == 8 and not set(rows) & set(map(tuple, seen.tolist()))
@@ -40,11 +40,12 @@ def test_screened_samples_are_new_and_better_than_draws():
 
 
 def test_elites_stay_near_the_best_where_gamma_does_not():
-    search, guide, _ = make(elites=1, pool=8, screened=8, learnt=200)
+    search, guide, _ = make(elites=1, pool=32, samples=16, screened=8, learnt=200)
     (best,) = guide.best(1)
     assert best == search.samples(guide.index[guide.costs.argmin()][None])[0]
     changed = [sum(s[c] != best[c] for c in best) for s in guide.propose()]
-    far = [sum(s[c] != best[c] for c in best) for s in make(elites=0, pool=8, screened=8, learnt=200)[1].propose()]
+    draws = make(elites=0, pool=32, samples=16, screened=8, learnt=200)[1].propose()
+    far = [sum(s[c] != best[c] for c in best) for s in draws]
     assert sum(changed) < sum(far)
 
 
@@ -59,13 +60,13 @@ def test_control_variate_has_the_gradient_of_the_expected_cost_with_less_noise()
                     gamma.zero_()
             samples, gates = search.draw()
             index = search.index(samples)
-            guide.update(gates, index, cost(index).minimum(guide.costs.median()))
+            guide.update(gates, index, guide.model.cut(cost(index)))
             made.append(torch.cat([g.grad for g in search.gamma]))
         return torch.stack(made), search, guide
     whole = torch.tensor(list(itertools.product(*(c.options for c in CHOICES))))
     (with_model, search, guide), (plain, *_) = gradients(), gradients(control_variate=False, screened=8)
-    weight = torch.stack([p[whole[:, i]] for i, p in enumerate(search.probabilities())]).prod(dim=0)
-    exact = torch.cat(torch.autograd.grad((weight * cost(whole).minimum(guide.costs.median())).sum(), search.gamma))
+    weight = search.log_likelihood(whole).exp()
+    exact = torch.cat(torch.autograd.grad((weight * guide.model.cut(cost(whole))).sum(), search.gamma))
     noise = lambda g: 1 - torch.cosine_similarity(g, exact[None], dim=1).mean()  # noqa: E731
     assert torch.cosine_similarity(with_model.mean(dim=0), exact, dim=0) > 0.95
     assert noise(with_model) < 0.5 * noise(plain)
@@ -89,6 +90,34 @@ def test_rebase_moves_all_as_the_best_moved():
     guide.rebase(best, cost(best) + torch.tensor([2.0, 4.0, 2.0, 4.0], dtype=torch.float64))
     moved = (guide.costs - before).sort().values
     assert moved.unique().tolist() == pytest.approx([2.0, 3.0, 4.0]) and (moved == 3.0).sum() == len(moved) - 4
+
+
+def expected(samples):
+    """A rough idea of `cost`: of single choices alone."""
+    return torch.tensor([float(sum(s.values())) for s in samples], dtype=torch.float64)
+
+
+def test_what_is_expected_serves_before_anything_was_priced():
+    search, guide, _ = make(learnt=0, prior=expected)
+    first = search.log_likelihood(torch.zeros((1, len(CHOICES)), dtype=torch.int64)).item()
+    proposed = guide.propose()
+    assert guide.screened == len(proposed) == 6 and expected(proposed).mean() < 4
+    assert search.log_likelihood(torch.zeros((1, len(CHOICES)), dtype=torch.int64)).item() > first + 1
+
+
+def test_screened_samples_are_not_all_of_one_option_of_the_widest_choice():
+    search, guide, _ = make(prior=expected)
+    options = search.index(guide.propose())[:, 3].tolist()
+    assert max(map(options.count, options)) <= 2
+
+
+def test_rebase_moves_each_as_what_is_expected_of_it():
+    slope = [0.1]
+    _, guide, _ = make(prior=lambda samples: slope[0] * expected(samples))
+    before, slope[0] = guide.costs.clone(), 0.2
+    priced = guide.index[:3]
+    guide.rebase(priced, guide.costs[:3] + 0.1 * expected(guide.search.samples(priced)))
+    assert torch.allclose(guide.costs, before + 0.1 * expected(guide.search.samples(guide.index)))
 
 
 def test_state_resumes_exactly():

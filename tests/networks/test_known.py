@@ -1,4 +1,4 @@
-"""Published networks: sizes as their papers and reference implementations have them."""
+"""Known networks: sizes of published ones as their papers and reference implementations have them."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_resnet18_layers():
     assert residual["stage0_block0_conv1"] == "max_pool"
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+@pytest.mark.parametrize("name", ["digits", "mobilenet_v2", "resnet18"])
 def test_known_lays_out_and_becomes_a_module(name):
     network = known_network(name)
     for port in (8, 64):
