@@ -26,7 +26,9 @@ def event_energies_pj(accelerator: AcceleratorConfig, technology: Technology,
     area: `area_um2` of the chip where it is at hand.
     """
     chunk = accelerator.chunk
-    table = {"macs": technology["mac_pj"], "postprocess": technology["postprocess_pj"]}
+    psums = chunk.sets(Operand.O) / chunk.pes  # that a MAC of every PE adds to, each
+    table = {"macs": technology["mac_pj"] + psums * technology["accumulation_pj"],
+             "postprocess": technology["postprocess_pj"]}
     pitch_mm = _pe_pitch_mm(accelerator, area or area_um2(accelerator, technology))
     wire_pj_per_bit = technology["noc_pj_per_bit_mm"] * pitch_mm
     dram_pj = 8 * technology["dram_pj_per_bit"]

@@ -19,7 +19,7 @@ from dna_asic.technology.table import CALIBRATED
 
 MEMORIES = ("gb", "parameters")
 ABSOLUTE = 0.02  # of a point's whole: error of a block that weighs as much as one of the block's own size
-EVENT_BLOCKS = {"mac_pj": ("pe_array",), "postprocess_pj": ("postprocess",), "noc_pj_per_bit": ("noc", "psum"),
+EVENT_BLOCKS = {"postprocess_pj": ("postprocess",), "noc_pj_per_bit": ("noc", "psum"),
                 "control_pj": ("control", "sequencer", "dma")}
 LEAST = 1e-6  # of a coefficient: none vanishes, or it could not be scaled to another node
 
@@ -82,9 +82,11 @@ def _fit_energy(points, technology):
     for name, blocks in EVENT_BLOCKS.items():
         rows, targets = zip(*((found[name], _dynamic_pj(measured, blocks, period)) for measured, found in events))
         values[name] = _ratio(rows, targets)
+    values["mac_pj"], values["accumulation_pj"] = _pair(
+        [found["pe_array"] for _, found in events], [_dynamic_pj(one, ("pe_array",), period) for one, _ in events])
     rows = [found["rf"] for _, found in events]
     targets = [_dynamic_pj(measured, ("rf",), period) - ff_pj * found["written"] for measured, found in events]
-    base, slope = _solve([[x / t for x in row] for row, t in zip(rows, targets)], [1.0] * len(rows))
+    base, slope = _pair(rows, targets)
     return values | {"rf_base_pj_per_bit": base, "rf_slope_pj_per_bit_byte": slope}
 
 
@@ -92,6 +94,11 @@ def _dynamic_pj(measured, blocks, period):
     """What events took in the whole run: signals, and clocks behind gates."""
     return measured.cycles * period * sum(
         measured.moving_mw[b] + measured.clock_mw[b] - measured.idle_mw[b] for b in blocks)
+
+
+def _pair(rows, targets):
+    """Two coefficients by least squares of relative errors."""
+    return _solve([[x / t for x in row] for row, t in zip(rows, targets)], [1.0] * len(rows))
 
 
 def _ratio(counts, energies):
@@ -107,14 +114,17 @@ def _solve(rows, targets):
 
 
 def _events(chip, technology):
-    """How often each energy coefficient counts in the workload; rf: of its base and of its slope."""
+    """How often each energy coefficient counts in the workload; pe_array: MACs, and psums that they add to;
+    rf: bits, of its base and of its slope; written: bits.
+    """
     report = report_of(chip, technology)
-    found = {"mac_pj": 0, "postprocess_pj": 0, "noc_pj_per_bit": 0, "rf": [0.0, 0.0], "written": 0,
+    found = {"pe_array": [0, 0.0], "postprocess_pj": 0, "noc_pj_per_bit": 0, "rf": [0.0, 0.0], "written": 0,
              "control_pj": len(chip.chunks) * report.latency_cycles}
     bits = {Operand.W: 8, Operand.I: 8, Operand.O: 32}
     for layer in report.layers:
         chunk = chip.chunks[assignment(len(chip.chunks))[layer.name]]
-        found["mac_pj"] += layer.counts.macs
+        found["pe_array"][0] += layer.counts.macs
+        found["pe_array"][1] += layer.counts.macs * chunk.sets(Operand.O) / chunk.pes
         found["postprocess_pj"] += layer.counts.postprocess
         words = {Operand.W: chunk.rf_w_words, Operand.I: chunk.rf_i_words, Operand.O: chunk.rf_o_words}
         for x in Operand:

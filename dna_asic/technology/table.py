@@ -15,17 +15,18 @@ MARKS = ("[T]", "[C]", "[D]", "[M]")  # read in a published text, in public code
 UNCONFIRMED = "[M]"
 CALIBRATED = {  # what `make silicon` fits, and the factor that carries it to another node
     name: "area" if "_area_um2" in name else "energy" for name in (
-        "mac_pj", "postprocess_pj", "rf_base_pj_per_bit", "rf_slope_pj_per_bit_byte", "noc_pj_per_bit", "control_pj",
-        "ff_write_pj", "ff_area_um2", "mux_area_um2", "mac_area_um2", "accumulator_area_um2", "adder_area_um2",
-        "rf_area_um2", "psum_area_um2", "fill_area_um2", "coordinate_area_um2", "window_area_um2",
-        "sequencer_area_um2", "dma_area_um2", "postprocess_area_um2",
-        "lane_area_um2", "pool_area_um2", "control_area_um2",)}
+        "mac_pj", "accumulation_pj", "postprocess_pj", "rf_base_pj_per_bit", "rf_slope_pj_per_bit_byte",
+        "noc_pj_per_bit", "control_pj", "ff_write_pj", "ff_area_um2", "mux_area_um2", "mac_area_um2",
+        "accumulator_area_um2", "adder_area_um2", "rf_area_um2", "psum_area_um2", "fill_area_um2",
+        "coordinate_area_um2", "window_area_um2", "sequencer_area_um2", "dma_area_um2", "postprocess_area_um2",
+        "lane_area_um2", "pool_area_um2", "control_area_um2")}
 CALIBRATION = re.compile(r"calibrated: make silicon, seed \d+, \d+ points, .+ \[D\]")
 SCALED_TOLERANCE = 1e-3  # of a value against its original times the factor: values are rounded
 UNITS = {  # every coefficient a file must give, and its unit
     "supply_v": "V",
     "clk_period_ns": "ns",
     "mac_pj": "pJ",
+    "accumulation_pj": "pJ per psum and MAC",
     "postprocess_pj": "pJ per 32-bit word",
     "rf_base_pj_per_bit": "pJ/bit",
     "rf_slope_pj_per_bit_byte": "pJ/bit per byte of one PE's file",
