@@ -20,10 +20,13 @@ BEFORE_PRESETS = 20
 
 
 def network() -> NetworkSpec:
-    """The workload of every point: a dense layer and one that has its reductions apart."""
-    layers = (LayerSpec(name="dense", shape=conv_shape(3, 3, k=8, c=4, kernel=3, pad=1), source="input"),
-              LayerSpec(name="depthwise", shape=conv_shape(3, 3, g=8, k=1, c=1, kernel=3, pad=1), source="dense"))
-    return NetworkSpec(name="silicon", input_shape=(4, 3, 3), layers=layers)
+    """The workload of every point: layers that fill arrays of any dims, and one that has its reductions apart."""
+    layers = (LayerSpec(name="dense", shape=conv_shape(5, 5, k=16, c=4, kernel=3), source="input"),
+              LayerSpec(name="pointwise", shape=conv_shape(3, 3, k=16, c=16), source="dense"),
+              LayerSpec(name="pointwise_2", shape=conv_shape(3, 3, k=16, c=16), source="pointwise"),
+              LayerSpec(name="depthwise", shape=conv_shape(3, 3, g=16, k=1, c=1, kernel=3, pad=1),
+                        source="pointwise_2"))
+    return NetworkSpec(name="silicon", input_shape=(4, 5, 5), layers=layers)
 
 
 def assignment(chunks: int) -> dict[str, int]:
