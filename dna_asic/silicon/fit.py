@@ -75,36 +75,32 @@ def _fit_area(points):
 
 
 def _fit_energy(points, technology):
-    values, events = {}, [(measured, _events(chip, technology)) for chip, measured in points]
-    period = points[0][0].clk_period_ns
-    values["ff_write_pj"] = ff_pj = _ratio(*zip(*((sum(clocked_flip_flops(chip).values()), period * sum(
-        measured.idle_mw.values())) for chip, measured in points)))
+    """Errors count by what they are of a point's whole power."""
+    period, events = points[0][0].clk_period_ns, [_events(chip, technology) for chip, _ in points]
+    whole = [one.cycles * period * sum(sum(part.values()) for part in (one.clock_mw, one.moving_mw))
+             for _, one in points]
+
+    def coefficients(rows, blocks, known=0.0):
+        """Of events in `rows` [points][coefficients], by what the blocks took beyond the `known`, in pJ."""
+        taken = np.array([_dynamic_pj(one, blocks, period) for _, one in points]) - known
+        return _solve(np.array(rows, float) / np.array(whole)[:, None], taken / whole)
+
+    idle = [[sum(clocked_flip_flops(chip).values()) * one.cycles] for chip, one in points]
+    resting = [one.cycles * period * sum(one.idle_mw.values()) for _, one in points]
+    (ff_pj,) = _solve(np.array(idle) / np.array(whole)[:, None], np.array(resting) / whole)
+    values = {"ff_write_pj": ff_pj}
     for name, blocks in EVENT_BLOCKS.items():
-        rows, targets = zip(*((found[name], _dynamic_pj(measured, blocks, period)) for measured, found in events))
-        values[name] = _ratio(rows, targets)
-    values["mac_pj"], values["accumulation_pj"] = _pair(
-        [found["pe_array"] for _, found in events], [_dynamic_pj(one, ("pe_array",), period) for one, _ in events])
-    rows = [found["rf"] for _, found in events]
-    targets = [_dynamic_pj(measured, ("rf",), period) - ff_pj * found["written"] for measured, found in events]
-    base, slope = _pair(rows, targets)
-    return values | {"rf_base_pj_per_bit": base, "rf_slope_pj_per_bit_byte": slope}
+        (values[name],) = coefficients([[found[name]] for found in events], blocks)
+    values["mac_pj"], values["accumulation_pj"] = coefficients([found["pe_array"] for found in events], ("pe_array",))
+    values["rf_base_pj_per_bit"], values["rf_slope_pj_per_bit_byte"] = coefficients(
+        [found["rf"] for found in events], ("rf",), ff_pj * np.array([found["written"] for found in events]))
+    return values
 
 
 def _dynamic_pj(measured, blocks, period):
     """What events took in the whole run: signals, and clocks behind gates."""
     return measured.cycles * period * sum(
         measured.moving_mw[b] + measured.clock_mw[b] - measured.idle_mw[b] for b in blocks)
-
-
-def _pair(rows, targets):
-    """Two coefficients by least squares of relative errors."""
-    return _solve([[x / t for x in row] for row, t in zip(rows, targets)], [1.0] * len(rows))
-
-
-def _ratio(counts, energies):
-    """One coefficient by least squares of relative errors."""
-    x = np.array(counts, float) / np.array(energies, float)
-    return float(x.sum() / (x @ x))
 
 
 def _solve(rows, targets):

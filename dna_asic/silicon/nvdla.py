@@ -27,8 +27,9 @@ In NVDLA and not in this chip (nvdla.org, Hardware Architectural Specification [
 (SDP), engines of their own for pooling (PDP), response normalisation (CDP), reshaping (Rubik) and copying (bridge DMA),
 a second memory interface, Winograd and weight decompression, a second set of registers in every block. What each takes
 is not published, nor which of them the published sizes have: where the model is below 1 / 1.5 of the published area,
-this list is the only reason that can be shown. Ratio of TOPS/W below 1: clock of flip-flops at rest, and MACs that
-wait. Peak power of NVDLA is taken with every MAC busy [D]; DRAM is in neither."""
+this list is the only reason that can be shown. Ratio of TOPS/W above 1: NVDLA's power is its peak, with wires, clock
+tree and all units; the model has cells and memories before placement, without glitches. Peak power of NVDLA is taken
+with every MAC busy [D]; DRAM is in neither."""
 
 
 @dataclass(frozen=True, kw_only=True)
