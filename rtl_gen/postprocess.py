@@ -27,7 +27,8 @@ def divided(value, shift):
     The quotient is the floor; it goes up by 1 where the next bit is set, unless the value is negative and halfway.
     """
     shifted = Cat(Const(0, 1), value).as_signed() >> shift
-    below = Cat(bit & (shift > k + 1) for k, bit in enumerate(value))
+    most = min(len(value), (1 << len(shift)) - 2)  # bits that a shift can leave below the next one
+    below = Cat(value[k] & (shift > k + 1) for k in range(most))
     return shifted[1:].as_signed(), shifted[0] & ((value >= 0) | below.any())
 
 

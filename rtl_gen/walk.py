@@ -11,7 +11,7 @@ PAGE_BYTES = 4096  # no AXI burst crosses it
 
 def is_inside(place, count):
     """Whether a coordinate lies in a tensor."""
-    return (place >= 0) & (place < count)
+    return ((place >= 0) & (place < count)) if place.shape().signed else place < count
 
 
 def first_place(**box) -> dict:
