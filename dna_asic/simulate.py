@@ -17,7 +17,7 @@ import numpy as np
 from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.cost import Schedule, design_schedule, evaluate_design
 from dna_asic.data import load_dataset
-from dna_asic.errors import SpecError, VerificationError
+from dna_asic.errors import InfeasibleDesign, SpecError, VerificationError
 from dna_asic.golden import run_golden
 from dna_asic.layer_kinds import alone, mappings_of, one_of_each
 from dna_asic.mapping import simulate as functional
@@ -217,7 +217,14 @@ def workloads(run: RunFolder, design: Design, program: Program, args: argparse.N
         elif name == LAYER_KINDS:
             yield from layer_workloads(run, design, args.seed)
         else:
-            yield fixed_workload(name, design, args.seed)
+            try:
+                workload = fixed_workload(name, design, args.seed)
+            except InfeasibleDesign as error:
+                if args.network == name:
+                    raise
+                print(f"{name}: not run, this chip cannot hold it: {' '.join(str(error).splitlines())}", flush=True)
+                continue
+            yield workload
 
 
 def searched_workload(run: RunFolder, design: Design, program: Program, images: int) -> Workload:
