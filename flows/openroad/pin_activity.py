@@ -5,6 +5,8 @@ are functions of these. They are computed eight cycles to the byte and all insta
 exactly as a simulation of the gates without delays would have them: no glitches, no estimate.
 """
 
+import ast
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ _BYTES_AT_ONCE = 400e6
 
 @dataclass(frozen=True)
 class Logic:
-    """A cell. functions: of each output, in Python on packed arrays by pin name. state, inverse: names of a flip-flop's
+    """A cell. functions: of each output, as a tree of bit operations on pins. state, inverse: names of a flip-flop's
     state in them; following: its next state; clock: its clock pin. A clock gate has clock and enable, no function.
     """
 
@@ -57,10 +59,37 @@ def cell_logic(liberty: str) -> dict[str, Logic]:
 
 
 def _compiled(function):
-    """A Liberty function as Python's bit operations."""
+    """A Liberty function as a tree of bit operations; nothing in it is run as code. Raises SpecError."""
     text = re.sub(r"(\w+)\s*'", r"~\1", function).replace("!", "~").replace("*", "&").replace("+", "|")
     text = re.sub(r"(?<!\w)([01])(?!\w)", lambda m: "ones" if m[1] == "1" else "zeros", text)
-    return compile(text.strip(), "function", "eval")
+    try:
+        return _checked(ast.parse(text.strip(), mode="eval").body)
+    except SyntaxError as error:
+        raise SpecError(f"Liberty function '{function}' is not one of !, ', &, *, |, +, ^ and pins.") from error
+
+
+_OPERATORS = {ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor}
+
+
+def _checked(node):
+    """The node, of names and bit operations alone. Raises SyntaxError."""
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        _checked(node.left)
+        _checked(node.right)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
+        _checked(node.operand)
+    elif not isinstance(node, ast.Name):
+        raise SyntaxError
+    return node
+
+
+def _value(node, names):
+    """Of a `_checked` node."""
+    if isinstance(node, ast.Name):
+        return names[node.id]
+    if isinstance(node, ast.UnaryOp):
+        return ~_value(node.operand, names)
+    return _OPERATORS[type(node.op)](_value(node.left, names), _value(node.right, names))
 
 
 @dataclass(frozen=True)
@@ -210,11 +239,11 @@ class _Evaluation:
         if logic.state:
             state = self._state(cell, logic, names)
             names |= {logic.state: state, logic.inverse: ~state}
-        return eval(logic.functions[pin], {"__builtins__": {}}, names)
+        return _value(logic.functions[pin], names)
 
     def _state(self, cell, logic, names):
         """A flip-flop that the waves do not have: what it took last, where its clock ran."""
-        following = [eval(logic.following, {"__builtins__": {}}, names | {logic.state: was, logic.inverse: ~was})
+        following = [_value(logic.following, names | {logic.state: was, logic.inverse: ~was})
                      for was in (self.zeros, self.ones)]
         taken = np.unpackbits(self._running(cell.pins[logic.clock][0]) & ~(following[0] ^ following[1]), axis=1,
                               count=self.waves.cycles)

@@ -42,7 +42,7 @@ def test_estimate_orders_chips_as_the_cost_model_does():
     runs = exact.isfinite() & (guess < REFUSED)
     assert runs.sum() > 30
     assert torch.corrcoef(torch.stack([ranks(guess[runs]), ranks(exact[runs])]))[0, 1] > 0.8
-    assert (exact - guess)[runs].std() < 0.5 * exact[runs].std()
+    assert (exact - guess)[runs].std() < 0.6 * exact[runs].std()
 
 
 def test_estimate_knows_what_cannot_run():

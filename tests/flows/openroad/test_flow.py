@@ -47,7 +47,7 @@ def test_flow_area_and_power_add_up(rtl, tools):
     assert record.cells > 1000
     assert "slack" in record.critical_path
     assert record.activity.startswith("assumed") and record.mean_activity == pytest.approx(ASSUMED_ACTIVITY, rel=0.01)
-    assert [line for line in lines if not line.startswith("  ")][-1].startswith("[3/4]")
+    assert [line for line in lines if not line.startswith("  ")][-1].startswith("[4/4]")
     assert sum("/2 " in line for line in lines) == 2
 
 
