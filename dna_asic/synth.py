@@ -92,17 +92,19 @@ def synth(args: argparse.Namespace) -> dict:
         raise SpecError(f"--clk-period-ns must be positive, not {clk_period_ns}.")
     technology = load_technology(design.target)
     waves = run.path / WAVES if (run.path / WAVES).is_file() else None
+    simulated = simulated_cycles(run)
+    cycles = None if simulated is None else round(simulated)  # of one image: the waves go on with all together
     with going_on(f"{args.command_line} (finished steps are not run again)"), run.working("synth") as folder:
         if args.nodes:
             return node_table(args, run, design, at_every_node(
-                design, rtl=rtl, folder=folder / "nodes", clk_period_ns=clk_period_ns, waves=waves,
+                design, rtl=rtl, folder=folder / "nodes", clk_period_ns=clk_period_ns, waves=waves, waves_cycles=cycles,
                 cache=run.path.parent / MAPPED, progress=lambda line: progress(args, line)))
         record = run_flow(
-            rtl=rtl, out=folder, clk_period_ns=clk_period_ns, technology=technology, waves=waves,
+            rtl=rtl, out=folder, clk_period_ns=clk_period_ns, technology=technology, waves=waves, waves_cycles=cycles,
             platform=args.platform, place_and_route=args.pnr, cache=run.path.parent / MAPPED,
             clock_gates=not args.no_clock_gates,
             progress=lambda line: progress(args, line))
-        energy = inference_energy(record, report, technology, simulated_cycles(run))
+        energy = inference_energy(record, report, technology, simulated)
         text, plain = summary_text(record, energy, report), synth_record(record, energy)
         write_text_atomically(folder / "synth.txt", text + "\n")
         write_json_atomically(folder / "synth.json", plain)

@@ -15,7 +15,8 @@ from flows.openroad.platforms import PREDICTIVE
 TARGETS = ("asic-7nm", "asic-28nm", "asic-45nm", "asic-130nm")
 
 
-def at_every_node(design: Design, *, rtl: Path, folder: Path, clk_period_ns: float, waves: Path | None, cache: Path,
+def at_every_node(design: Design, *, rtl: Path, folder: Path, clk_period_ns: float, waves: Path | None,
+                  waves_cycles: int | None, cache: Path,
                   progress: Callable[[str], None]) -> dict[str, tuple[SynthRecord, CostReport]]:
     """{target: record and report at the clock that synthesis reaches there}, each node in a folder of its own.
 
@@ -29,7 +30,7 @@ def at_every_node(design: Design, *, rtl: Path, folder: Path, clk_period_ns: flo
         progress(f"{target}, {asked_ns:.3g} ns")
         record = at_clock(run_flow(
             rtl=rtl, out=folder / target, clk_period_ns=asked_ns, technology=technology, waves=waves,
-            platform=PREDICTIVE, cache=cache, progress=progress))
+            waves_cycles=waves_cycles, platform=PREDICTIVE, cache=cache, progress=progress))
         accelerator = dataclasses.replace(design.accelerator, clk_period_ns=record.clk_period_ns)
         found[target] = record, evaluate_design(
             hardware_shapes(design.network, accelerator.port_bytes), accelerator, design.mappings, technology,

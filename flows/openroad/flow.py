@@ -94,14 +94,15 @@ def top_module(verilog: str) -> str:
 
 
 def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technology,
-             waves: Path | None = None, platform: str | None = None, place_and_route: bool = False,
-             cache: Path | None = None, clock_gates: bool = True,
+             waves: Path | None = None, waves_cycles: int | None = None, platform: str | None = None,
+             place_and_route: bool = False, cache: Path | None = None, clock_gates: bool = True,
              progress: Callable[[str], None] = lambda line: None) -> SynthRecord:
     """Run all steps on `rtl` with working files under `out`; results of unchanged inputs are taken from there.
 
     Memories are priced by `technology`, the target node's; their access time is taken to the library's node by the
-    published factor of delay. waves: a VCD (.gz too) of the simulation. cache: mapped modules, which designs
-    share (default: under `out`). clock_gates: False lets every clock run. Raises SpecError, ToolError.
+    published factor of delay. waves: a VCD (.gz too) of the simulation, of which the first waves_cycles count (None:
+    all). cache: mapped modules, which designs share (default: under `out`). clock_gates: False lets every clock run.
+    Raises SpecError, ToolError.
     """
     rtl, out = rtl.resolve(), out.resolve()  # each tool runs in a folder of its own
     text = rtl.read_text()
@@ -124,7 +125,7 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
     charged = _timed(progress, "[4/4] power of cells (OpenSTA)", cell_power_step(
         netlist=netlist, liberty=library.liberty, platform=library.platform, clk_period_ns=clk_period_ns,
         cache=(cache or out / "mapped").resolve(), progress=progress), out)
-    seen = read_waves(waves) if waves is not None else None
+    seen = read_waves(waves, waves_cycles) if waves is not None else None
     power = design_power(netlist.read_text(), top, library.liberty.read_text(),
                          json.loads((charged.folder / "power.json").read_text()), seen, progress)
     placed = None

@@ -50,6 +50,7 @@ class Waves:
         self.packed[code] = np.packbits(np.repeat(table, lengths, axis=0), axis=0).T.copy()
         return self.packed[code]
 
+
 def read_waves(path: Path, cycles: int | None = None) -> Waves:
     """Waves of a .vcd or .vcd.gz file from its first clock edge on, at most `cycles` of them.
 

@@ -62,6 +62,7 @@ def test_flow_second_run_is_cached_and_follows_activity(rtl, tools):
     clocks = [second.clock_mw_by_block[f"pe_{i}"] for i in range(4)]
     assert power == sorted(power) and power[0] < power[1] < power[3] and clocks[0] == pytest.approx(clocks[3])
     assert "every net in each of 65 cycles" in second.activity and "lack" not in second.activity
+    assert "every net in each of 20 cycles" in flow(rtl, waves=waves, waves_cycles=20).activity
 
 
 def waves_of_pes(weights):
