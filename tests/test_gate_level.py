@@ -10,7 +10,7 @@ from dna_asic import simulate
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, Reduction
 from dna_asic.spec.dims import Dim
 from dna_asic.technology import load_technology
-from flows.openroad.floorplan import module_bodies
+from flows.openroad.netlist import module_bodies
 from flows.openroad.platforms import find_library
 from flows.openroad.steps import require_module, run_step
 from flows.openroad.synthesis import synthesis_step

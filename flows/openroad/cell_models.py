@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dna_asic.errors import SpecError
-from flows.openroad.abstracts import liberty_cells
+from flows.openroad.abstracts import liberty_cells, liberty_groups
 
-_CELL = re.compile(r'\bcell\s*\(\s*"?([\w$]+)"?\s*\)\s*\{')
-_PIN = re.compile(r'\bpin\s*\(\s*"?([\w$]+)"?\s*\)\s*\{')
 _FF = re.compile(r'\bff\s*\(\s*"?(\w+)"?\s*,\s*"?(\w+)"?\s*\)\s*\{([^}]*)\}')
 _GATE = re.compile(r'\bclock_gating_integrated_cell\s*:\s*"?latch_posedge(_precontrol)?\b')
 _ROLE = re.compile(r'\bclock_gate_(clock|enable|test|out)_pin\s*:\s*"?true')
@@ -32,67 +30,66 @@ class FlipFlop:
     outputs: dict[str, str]
 
 
-def cell_models(liberty: str, subject: str, proof: bool = False) -> str:
-    """A module for every gate, flip-flop without clear or preset, and latched clock gate; others have none.
-
-    proof: for one in Yosys, else for a simulator; see the module. Raises SpecError for a function that is none, or a
-    library without any cell of the kind.
+@dataclass(frozen=True)
+class Cell:
+    """What a cell does, in Verilog: one of a gate (outputs), a flip-flop, and a clock gate (its pins by role: clock,
+    enable, test where there is one, out).
     """
-    modules = [text for name, pins, body in _cells(liberty, subject) for text in _model(name, pins, body, proof)]
-    if not modules:
+
+    pins: dict[str, str]
+    outputs: dict[str, str]
+    flip_flop: FlipFlop | None = None
+    clock_gate: dict[str, str] | None = None
+
+
+def known_cells(liberty: str, subject: str) -> dict[str, Cell]:
+    """Every gate, flip-flop without clear or preset, and latched clock gate of a library; no others.
+
+    Raises SpecError for a function that is none, or a library without any cell of the kind.
+    """
+    abstracts, found = liberty_cells(liberty, subject), {}
+    for name, body in liberty_groups("cell", liberty):
+        pins = abstracts[name].pins
+        if gate := _GATE.search(body):
+            roles = {role[1]: pin for pin, text in liberty_groups("pin", body) if (role := _ROLE.search(text))}
+            if not gate[1]:
+                roles.pop("test", None)
+            found[name] = Cell(pins, {}, clock_gate=roles)
+        elif (outputs := _outputs(name, pins, body)) is not None:
+            found[name] = Cell(pins, outputs, _flip_flop(name, outputs, body))
+    if not found:
         raise SpecError(f"Liberty '{subject}' has no cell with a function; take the whole library.")
-    return "\n".join(modules)
+    return found
 
 
 def flip_flops(liberty: str, subject: str) -> dict[str, FlipFlop]:
-    """The flip-flops that `cell_models` models. Raises SpecError."""
-    return {name: found for name, pins, body in _cells(liberty, subject)
-            if (found := _flip_flop(name, pins, body)) is not None}
+    """The flip-flops among `known_cells`."""
+    return {name: cell.flip_flop for name, cell in known_cells(liberty, subject).items() if cell.flip_flop}
 
 
-def _cells(liberty, subject) -> Iterator[tuple[str, dict, str]]:
-    """(name, pins, text) of each cell."""
-    plain = re.sub(r"/\*.*?\*/", "", liberty, flags=re.DOTALL)
-    starts = list(_CELL.finditer(plain))
-    for start, end in zip(starts, [m.start() for m in starts[1:]] + [len(plain)]):
-        yield start[1], liberty_cells(_whole(plain[start.start():end]), subject)[start[1]].pins, plain[start.end():end]
+def cell_models(liberty: str, subject: str, proof: bool = False) -> str:
+    """A module for each of `known_cells`: to prove with in Yosys, or to simulate. Raises SpecError."""
+    return "\n".join(_model(name, cell, proof) for name, cell in known_cells(liberty, subject).items())
 
 
-def _whole(text):
-    """The text up to the brace that closes its first."""
-    depth = 0
-    for match in re.finditer(r"[{}]", text):
-        depth += 1 if match[0] == "{" else -1
-        if depth == 0:
-            return text[:match.end()]
-    return text
-
-
-def _model(name, pins, body, proof) -> Iterator[str]:
-    if gate := _GATE.search(body):
-        roles = {found[1]: pin for pin, text in _by_pin(body).items() if (found := _ROLE.search(text))}
-        lines = _clock_gate(roles, tested=bool(gate[1]), proof=proof)
-    elif (outputs := _outputs(name, pins, body)) is None:
-        return
-    else:
-        lines = [*_register(_flip_flop(name, pins, body), proof),
-                 *(f"  assign {pin} = {function};" for pin, function in outputs.items())]
-    yield "\n".join([f"module {name} ({', '.join(pins)});", *(f"  {way} {pin};" for pin, way in pins.items()), *lines,
-                     "endmodule"])
+def _model(name, cell, proof):
+    lines = _clock_gate(cell.clock_gate, proof) if cell.clock_gate else [
+        *_register(cell.flip_flop, proof), *(f"  assign {pin} = {function};" for pin, function in cell.outputs.items())]
+    ports = [f"  {way} {pin};" for pin, way in cell.pins.items()]
+    return "\n".join([f"module {name} ({', '.join(cell.pins)});", *ports, *lines, "endmodule"])
 
 
 def _outputs(name, pins, body):
     """{output: its function}; None where that is not all that there is to know."""
-    functions = {pin: found[1] for pin, text in _by_pin(body).items() if (found := _FUNCTION.search(text))}
+    functions = {pin: found[1] for pin, text in liberty_groups("pin", body) if (found := _FUNCTION.search(text))}
     outputs = [pin for pin, way in pins.items() if way == "output"]
     if _OTHER_STATE.search(body) or not outputs or any(pin not in functions for pin in outputs):
         return None
     return {pin: _expression(functions[pin], name) for pin in outputs}
 
 
-def _flip_flop(name, pins, body):
-    outputs, register = _outputs(name, pins, body), _FF.search(body)
-    if outputs is None or register is None:
+def _flip_flop(name, outputs, body):
+    if (register := _FF.search(body)) is None:
         return None
     state, inverse, content = register.groups()
     following, clock = (_expression(re.search(rf'\b{key}\s*:\s*"([^"]*)"', content)[1], name)
@@ -108,20 +105,13 @@ def _register(ff, proof) -> Iterator[str]:
             yield f"  initial {ff.state} = $random;"
 
 
-def _clock_gate(pins, tested, proof) -> Iterator[str]:
-    """tested: a second input opens the gate too."""
-    enable = f"({pins['enable']} | {pins['test']})" if tested else pins["enable"]
+def _clock_gate(pins, proof) -> Iterator[str]:
+    enable = f"({pins['enable']} | {pins['test']})" if "test" in pins else pins["enable"]
     if proof:
         yield f"  assign {pins['out']} = {pins['clock']} & {enable};"
     else:
         yield f"  reg enabled; always @* if (!{pins['clock']}) enabled = {enable};"
         yield f"  assign {pins['out']} = {pins['clock']} & enabled;"
-
-
-def _by_pin(body):
-    """{pin: its text}."""
-    starts = list(_PIN.finditer(body))
-    return {m[1]: body[m.end():end] for m, end in zip(starts, [m.start() for m in starts[1:]] + [len(body)])}
 
 
 def _expression(function, cell):

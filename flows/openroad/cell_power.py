@@ -11,9 +11,7 @@ mean; what it reports is halved here.
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +22,7 @@ from dna_asic.errors import ToolError
 from flows.openroad.netlist import Netlist, module_bodies
 from flows.openroad.pin_activity import CellActivity
 from flows.openroad.platforms import Platform
-from flows.openroad.steps import Step, require_program, run_tool
+from flows.openroad.steps import Step, keep_record, require_program, run_tool
 
 SCRIPT = """\
 read_liberty {liberty}
@@ -76,16 +74,10 @@ class CellPower(Step):
             (folder / "wrapped.v").write_text(wrapped(modules, self.platform))
             (folder / "sta.tcl").write_text(script)
             records = power_records(run_tool([sta, "-no_splash", "-exit", "sta.tcl"], folder / "sta.log"), modules)
-            self.cache.mkdir(parents=True, exist_ok=True)
             for name, record in zip(new, records):
-                self._keep(paths[name], record)
+                keep_record(paths[name], record)
         (folder / "power.json").write_text(json.dumps({name: json.loads(p.read_text()) for name, p in paths.items()}))
         return {"modules": len(paths)}
-
-    def _keep(self, path, record):
-        with tempfile.NamedTemporaryFile("w", dir=self.cache, delete=False) as scratch:
-            json.dump(record, scratch)
-        os.replace(scratch.name, path)
 
 
 def cell_power_step(*, netlist: Path, liberty: Path, platform: Platform, clk_period_ns: float, cache: Path,

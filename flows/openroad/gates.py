@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.openroad.cell_models import FlipFlop, cell_models, flip_flops
-from flows.openroad.floorplan import module_bodies
 from flows.openroad.macros import MODULE
+from flows.openroad.netlist import INSTANCE, PIN, module_bodies
 from flows.openroad.steps import Step, run_yosys
 
 # Without hierarchy, and bit by bit: Icarus evaluates a port that cells drive in parts anew for each of its bits.
@@ -21,8 +21,6 @@ opt_clean
 write_verilog -noattr -noexpr -nohex -nodec flat.v
 """
 BANK_BITS = 32  # flip-flops that Icarus has as one register: a tenth of the time of each by itself
-INSTANCE = re.compile(r"^  ([\w$]+) (\\?\S+) +\(\n(.*?)^  \);\n", re.MULTILINE | re.DOTALL)
-PIN = re.compile(r"^    \.(\w+)\((.*)\),?$", re.MULTILINE)
 _WORD = re.compile(r"(?<!')\b[A-Za-z_]\w*")
 
 

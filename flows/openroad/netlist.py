@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 _DECLARATION = re.compile(r"^\s*(input|output|inout|wire) (?:signed )?(?:\[(\d+):(\d+)\] )?(.+?)\s*;$", re.MULTILINE)
 _TERM = re.compile(r"(\d+)'b([01xz]+)|(\\\S+|[A-Za-z_][\w$]*)\s*(?:\[(\d+)(?::(\d+))?\])?")
-_INSTANCE = re.compile(r"^  (\\\S+ |\w+) ?(\\\S+ |\w+) \(\n(.*?)\n  \);$", re.MULTILINE | re.DOTALL)
-_PIN = re.compile(r"^\s*\.(\\\S+ |\w+)\((.*?)\),?$", re.MULTILINE)
+INSTANCE = re.compile(r"^  (\\\S+ |\w+) ?(\\\S+ |\w+) \(\n(.*?)\n  \);$", re.MULTILINE | re.DOTALL)
+PIN = re.compile(r"^\s*\.(\\\S+ |\w+)\((.*?)\),?$", re.MULTILINE)
 _ASSIGN = re.compile(r"^  assign (.*?) = (.*?);$", re.MULTILINE)
 _MODULE = re.compile(r"^(module \\?(\S+?)\s*\(.*?^endmodule\n)", re.MULTILINE | re.DOTALL)
 
@@ -46,8 +46,8 @@ class Netlist:
             if kind != "wire":
                 ports[name] = kind
         instances = [Instance(_plain(m[1]), _plain(m[2]), {_plain(pin): bits(net, ranges)
-                                                           for pin, net in _PIN.findall(m[3])}, m.span())
-                     for m in _INSTANCE.finditer(text)]
+                                                           for pin, net in PIN.findall(m[3])}, m.span())
+                     for m in INSTANCE.finditer(text)]
         aliases = [pair for target, source in _ASSIGN.findall(text)
                    for pair in zip(bits(target, ranges), bits(source, ranges), strict=True)]
         return cls(text, ports, ranges, instances, aliases)

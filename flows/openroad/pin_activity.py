@@ -7,19 +7,16 @@ exactly as a simulation of the gates without delays would have them: no glitches
 
 import ast
 import operator
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dna_asic.errors import SpecError
-from flows.openroad.abstracts import liberty_groups
+from flows.openroad.cell_models import known_cells
 from flows.openroad.netlist import Instance, Netlist
 from flows.openroad.waves import Waves
 
-_FF = re.compile(r'\bff\s*\(\s*"?(\w+)"?\s*,\s*"?(\w+)"?\s*\)\s*\{([^}]*)\}')
-_LATCHED_GATE = re.compile(r'clock_gating_integrated_cell\s*:\s*"?latch_posedge')
 _BYTES_AT_ONCE = 400e6
 
 
@@ -38,34 +35,25 @@ class Logic:
 
 
 def cell_logic(liberty: str) -> dict[str, Logic]:
-    """Every cell of a Liberty text whose function this module knows."""
+    """Every cell of a Liberty text whose function is known (`cell_models.known_cells`). Raises SpecError."""
     found = {}
-    for name, body in liberty_groups("cell", liberty):
-        pins = list(liberty_groups("pin", body))
-        functions = {pin: _compiled(match[1]) for pin, text in pins
-                     if (match := re.search(r'(?<![a-z_])function\s*:\s*"([^"]*)"', text))}
-        if register := _FF.search(body):
-            state, inverse, content = register.groups()
-            clock, following = (re.search(rf'\b{key}\s*:\s*"([^"]*)"', content)[1]
-                                for key in ("clocked_on", "next_state"))
-            found[name] = Logic(functions, clock.strip("() "), "", state, inverse, _compiled(following))
-        elif _LATCHED_GATE.search(body):
-            roles = {role: pin for pin, text in pins for role in ("clock", "enable", "out")
-                     if re.search(rf'clock_gate_{role}_pin\s*:\s*"?true', text)}
-            found[name] = Logic({}, roles["clock"], roles["enable"])
-        elif functions:
+    for name, cell in known_cells(liberty, "of the flow").items():
+        functions = {pin: _tree(text) for pin, text in cell.outputs.items()}
+        if gate := cell.clock_gate:
+            found[name] = Logic({}, gate["clock"], gate["enable"])
+        elif ff := cell.flip_flop:
+            found[name] = Logic(functions, ff.clock.strip("() "), "", ff.state, ff.inverse, _tree(ff.following))
+        else:
             found[name] = Logic(functions)
     return found
 
 
-def _compiled(function):
-    """A Liberty function as a tree of bit operations; nothing in it is run as code. Raises SpecError."""
-    text = re.sub(r"(\w+)\s*'", r"~\1", function).replace("!", "~").replace("*", "&").replace("+", "|")
-    text = re.sub(r"(?<!\w)([01])(?!\w)", lambda m: "ones" if m[1] == "1" else "zeros", text)
+def _tree(function):
+    """A function as a tree of bit operations; nothing in it is run as code. Raises SpecError."""
     try:
-        return _checked(ast.parse(text.strip(), mode="eval").body)
+        return _checked(ast.parse(function.strip().replace("1'b1", "ones").replace("1'b0", "zeros"), mode="eval").body)
     except SyntaxError as error:
-        raise SpecError(f"Liberty function '{function}' is not one of !, ', &, *, |, +, ^ and pins.") from error
+        raise SpecError(f"Function '{function}' of a cell is not made of ~, &, |, ^ and pins.") from error
 
 
 _OPERATORS = {ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor}

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from dna_asic.errors import ToolError, VerificationError
 from flows.openroad.cell_models import cell_models, flip_flops
-from flows.openroad.gates import INSTANCE, PIN, with_names
+from flows.openroad.gates import with_names
 from flows.openroad.modules import units
+from flows.openroad.netlist import INSTANCE, PIN, module_bodies
 from flows.openroad.steps import run_tool, run_yosys
 
 SCRIPT = """\
@@ -86,10 +87,9 @@ def prove(verilog: str, netlist: str, top: str, liberty: Path, folder: Path, ali
 
 
 def _module(netlist, top):
-    found = re.search(rf"^module \\?{re.escape(top)}\s*\(.*?^endmodule\n", netlist, re.DOTALL | re.MULTILINE)
-    if found is None:
+    if (found := module_bodies(netlist).get(top)) is None:
         raise ToolError(f"Proof of '{top}': the netlist has no such module.")
-    return found[0]
+    return found
 
 
 def _cut(module, kinds):

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +79,14 @@ def unchanged_inputs(folder: Path) -> list[Path]:
 
 def _digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def keep_record(path: Path, record: dict) -> None:
+    """Write a JSON record at once or not at all, its folder too; other processes may do the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as scratch:
+        json.dump(record, scratch)
+    os.replace(scratch.name, path)
 
 
 def require_program(name: str, remedy: str) -> str:

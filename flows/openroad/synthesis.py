@@ -10,11 +10,8 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
 import re
 import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -27,7 +24,7 @@ from flows.openroad.macros import MODULE, macro_ports
 from flows.openroad.modules import Unit, units
 from flows.openroad.netlist import Netlist, children_first, plain_netlist
 from flows.openroad.platforms import Platform
-from flows.openroad.steps import Step, require_module, run_tool
+from flows.openroad.steps import Step, keep_record, require_module, run_yosys
 
 TOP = "dna_m0_"
 PROCESSES = 2
@@ -72,7 +69,6 @@ MODULE_SHARE = 0.7  # of the clock period that the logic of a module may take: t
 GATED_FROM = 4  # flip-flops of one enable that get a clock gate: its clock pin takes as much as those of two of them
 MAP_DIGEST = hashlib.sha256((SCRIPT + ABC_SCRIPT).encode()).hexdigest()
 _FLIP_FLOP = re.compile(r"dff|df.tp", re.IGNORECASE)
-_RUNNER = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,15 +184,12 @@ class Job:
         folder.mkdir()
         for name, text in self.files.items():
             (folder / name).write_text(text)
-        run_tool([sys.executable, "-c", _RUNNER, "synth.ys"], folder / "yosys.log")
+        run_yosys(self.files["synth.ys"], folder)
         stat = json.loads((folder / "stat.json").read_text())["modules"][f"\\{TOP}"]
         record = {"netlist": plain_netlist((folder / "raw.v").read_text()), "area_um2": stat.get("area", 0.0),
                   "sequential_area_um2": stat.get("sequential_area", 0.0),
                   "cells": {kind.removeprefix("\\"): n for kind, n in stat["num_cells_by_type"].items()}}
-        self.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self.cache, delete=False) as scratch:
-            json.dump(record, scratch)
-        os.replace(scratch.name, self.path)
+        keep_record(self.path, record)
         shutil.rmtree(folder)
 
 

@@ -1,4 +1,4 @@
-"""Buffer trees: loads within limits, across modules, and the same function."""
+"""Buffer trees: loads within limits, across modules."""
 
 import dataclasses
 

@@ -9,7 +9,7 @@ from chips import make_chip
 from dna_asic.errors import ToolError, VerificationError
 from dna_asic.technology import load_technology
 from flows.openroad import steps
-from flows.openroad.floorplan import module_bodies
+from flows.openroad.netlist import module_bodies
 from flows.openroad.platforms import find_library
 from flows.openroad.proof import prove
 from flows.openroad.steps import run_step

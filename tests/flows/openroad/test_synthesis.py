@@ -63,17 +63,17 @@ def fake_tool(monkeypatch, broken=()):
     """A stand-in for Yosys: one INV of the text's length for each module; returns the texts that it saw."""
     seen = []
 
-    def run_tool(command, log, env=None):
-        text = (log.parent / "module.v").read_text()
+    def run_yosys(script, folder):
+        text = (folder / "module.v").read_text()
         if any(name in text for name in broken):
             raise ToolError("it broke")
         seen.append(text)
         cells = {"INV_X1": 1} | {f"\\{m}": 2 for m in re.findall(r"module (dna_m[1-9]\d*_)", text)}
         stat = {"area": float(len(text)), "sequential_area": 1.0, "num_cells_by_type": cells}
-        (log.parent / "stat.json").write_text(json.dumps({"modules": {"\\dna_m0_": stat}}))
-        (log.parent / "raw.v").write_text("module dna_m0_ (a);\n  input a;\nendmodule\n")
+        (folder / "stat.json").write_text(json.dumps({"modules": {"\\dna_m0_": stat}}))
+        (folder / "raw.v").write_text("module dna_m0_ (a);\n  input a;\nendmodule\n")
 
-    monkeypatch.setattr(synthesis, "run_tool", run_tool)
+    monkeypatch.setattr(synthesis, "run_yosys", run_yosys)
     return seen
 
 
