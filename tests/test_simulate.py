@@ -1,5 +1,6 @@
 """The simulate command on a run folder written by hand; a broken PE must be named with the place of its first fault."""
 
+import argparse
 import json
 import re
 
@@ -7,6 +8,7 @@ import pytest
 from chips import make_chip, make_chips
 
 from dna_asic import simulate
+from dna_asic.errors import InfeasibleDesign
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import trivial_mapping
 from dna_asic.quantize import save_quant
@@ -100,3 +102,17 @@ def test_simulate_wrong_half_written_run(run, capsys):
 def test_simulate_wrong_no_run(tmp_path, capsys):
     assert simulate.main(["--run", str(tmp_path / "none")]) == 2
     assert "does not exist; make one with `make search`" in capsys.readouterr().err
+
+
+def test_fixed_network_that_the_chip_cannot_hold_is_told(monkeypatch, capsys):
+    def too_large(name, design, seed):
+        raise InfeasibleDesign("No mapping.\nEnlarge the buffers.")
+
+    monkeypatch.setattr(simulate, "fixed_workload", too_large)
+    monkeypatch.setattr(simulate, "searched_workload", lambda *_: "searched")
+    args = argparse.Namespace(network="all", seed=0, images=1)
+    assert list(simulate.workloads(None, None, None, args)) == ["searched"]
+    assert capsys.readouterr().out == "all-kinds: not run, this chip cannot hold it: No mapping. Enlarge the buffers.\n"
+    args.network = "all-kinds"
+    with pytest.raises(InfeasibleDesign):
+        list(simulate.workloads(None, None, None, args))
