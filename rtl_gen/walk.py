@@ -52,9 +52,9 @@ class TileWalk(wiring.Component):
         m.d.comb += [self.real.eq(inside["column"] & inside["row"] & inside["block"]), self.index.eq(index["column"]),
                      self.block_end.eq(ends["column"] & ends["row"]), self.last.eq(self.block_end & ends["block"])]
 
-        def move(name, to, at, is_inside):
+        def move(name, to, at, within):
             return [index[name].eq(to), place[name].eq(at), ends[name].eq(to == getattr(self, f"{name}_last")),
-                    inside[name].eq(is_inside)]
+                    inside[name].eq(within)]
 
         def restart(name):
             return move(name, Const(0), getattr(self, f"{name}_0"), getattr(self, f"{name}_inside_0"))
