@@ -43,6 +43,11 @@ class RegisterFile(wiring.Component):
         return m
 
 
+def only(when, value):
+    """Isolation: `value` where `when` holds, else 0."""
+    return value & when.replicate(len(value))
+
+
 class OperandFile(Unit):
     """Register file of W or I with its operand register: of one PE, or of all PEs that always hold the same words.
 
@@ -60,9 +65,11 @@ class OperandFile(Unit):
         m = Module()
         m.submodules.rf = rf = RegisterFile(self.words, 8)
         operand = Signal(signed(8), name="operand_register", reset_less=True)
-        m.d.comb += [rf.write_en.eq(self.capture), rf.write_half.eq(~self.half), rf.write_address.eq(self.word),
-                     rf.write_data.eq(self.data), rf.read_address_0.eq(self.address),
-                     rf.read_address_1.eq(self.address), self.operand.eq(operand)]
+        # Isolated: most words that pass are another file's, and one half is read at a time.
+        m.d.comb += [rf.write_en.eq(self.capture), rf.write_half.eq(~self.half & self.capture),
+                     rf.write_address.eq(only(self.capture, self.word)), rf.write_data.eq(only(self.capture, self.data)),
+                     rf.read_address_0.eq(only(~self.half, self.address)),
+                     rf.read_address_1.eq(only(self.half, self.address)), self.operand.eq(operand)]
         with m.If(self.load):
             m.d.sync += operand.eq(Mux(self.half, rf.read_data_1, rf.read_data_0))
         return m

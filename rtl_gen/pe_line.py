@@ -9,7 +9,7 @@ from dna_asic.spec.accelerator import ChunkConfig
 from dna_asic.spec.dims import Dim, Operand
 from dna_asic.spec.latency import hop_axes, tree_depth
 from rtl_gen.buffer import address_bits
-from rtl_gen.pe import PRODUCT_BITS, PSUM_BITS, Accumulator, OperandFile, Pe
+from rtl_gen.pe import PRODUCT_BITS, PSUM_BITS, Accumulator, OperandFile, Pe, only
 from rtl_gen.unit import Unit
 
 W, I, O = Operand  # noqa: E741
@@ -183,7 +183,7 @@ class Feed(Unit):
             m.d.comb += [file.capture.eq(capture), file.word.eq(self._word(n, here)),
                          file.data.eq(here["data"].word_select(n % self.lines.lanes_along(self.operand), 8)),
                          file.half.eq(getattr(self, f"{x}_half")), file.load.eq(load & self.active[n]),
-                         file.address.eq(getattr(self, f"{x}_address"))]
+                         file.address.eq(only(self.active[n], getattr(self, f"{x}_address")))]
             captures.append(capture)
             operands.append(file.operand)
         counted = Signal.like(getattr(self, f"{x}_captures"), name="captures_register")
@@ -294,8 +294,8 @@ class PELine(Unit):
         root = Accumulator(self.chunk.rf_o_words, tree_bits(self.lines.length if self.tree else 1))
         m.submodules[f"root_{n}"] = root
         in_use = self.used if self.tree else self.used & self.places_used[n]
-        m.d.comb += [root.term.eq(term), root.op_max.eq(self.op_max), root.enable.eq(self.root_enable & in_use)]
-        m.d.comb += [getattr(root, name).eq(getattr(self, f"root_{name}")) for name in ROOT_CONTROL if name != "enable"]
+        m.d.comb += [root.term.eq(term), root.op_max.eq(self.op_max)]
+        m.d.comb += [getattr(root, name).eq(only(in_use, getattr(self, f"root_{name}"))) for name in ROOT_CONTROL]
         return root
 
     def _drain(self, m, roots):
