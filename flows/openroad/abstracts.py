@@ -39,6 +39,12 @@ def liberty_inputs(text: str) -> dict[str, dict[tuple[str, int], Input]]:
     return found
 
 
+def liberty_strengths(text: str) -> dict[str, float]:
+    """{cell: what its strongest output may drive (max_capacitance), in the library's unit}."""
+    return {cell: max(map(float, found)) for cell, body in liberty_groups("cell", text)
+            if (found := re.findall(r"(?<![a-z_])max_capacitance\s*:\s*([\d.eE+-]+)", body))}
+
+
 def cell_area(text: str, cell: str) -> float:
     """Area of a cell of a Liberty text."""
     body = next(body for name, body in liberty_groups("cell", text) if name == cell)

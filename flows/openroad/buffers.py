@@ -12,7 +12,8 @@ from flows.openroad.abstracts import Input
 from flows.openroad.netlist import Instance, Netlist
 from flows.openroad.platforms import Platform
 
-ROOT_LOADS, LEAF_LOADS = 5, 16  # in inputs of the tree's buffer: what any driver may carry, and what a buffer drives
+# In inputs of the tree's buffer: what any driver may carry, and what a buffer or a driver as strong as one may.
+ROOT_LOADS, LEAF_LOADS = 5, 16
 
 
 @dataclass(frozen=True)
@@ -35,24 +36,29 @@ class _Sink:
     buffer: int = -1
 
 
-def with_buffers(module: Netlist, inputs: dict[str, dict[tuple[str, int], Input]], platform: Platform) -> Buffered:
-    """`inputs`: of every cell and module in it, by pin and bit (0 is the least significant)."""
+def with_buffers(module: Netlist, inputs: dict[str, dict[tuple[str, int], Input]], strengths: dict[str, float],
+                 platform: Platform) -> Buffered:
+    """`inputs`: of every cell and module in it, by pin and bit (0 is the least significant). strengths: of each cell
+    the capacitance that it may drive.
+    """
     cell, output, pin = platform.driver, *platform.buffer[1:]
     unit, ties = inputs[cell][pin, 0].capacitance, [name for name, _ in platform.ties]
     same = _Aliases(module.aliases)
-    sinks, kept = {}, set()  # kept: clocks and constants
+    sinks, limits, kept = {}, {}, set()  # limits: in inputs of the buffer; kept: clocks and constants
     for n, instance in enumerate(module.instances):
         for name, nets in instance.pins.items():
             for k, net in enumerate(reversed(nets)):
                 root, found = same.root(net), inputs[instance.kind].get((name, k))
                 if found is None or found.clock:
                     kept |= {root} if found or instance.kind in ties else set()
+                    if found is None and instance.kind in strengths:
+                        limits[root] = LEAF_LOADS * min(1.0, strengths[instance.kind] / strengths[cell])
                 if found is not None:
                     sinks.setdefault(root, []).append(_Sink((n, name, k), found.capacitance))
     trees = _Trees(unit)
     for root, on_net in sinks.items():
         if root not in kept and not root.startswith("1'b"):
-            on_net[:] = trees.grown(on_net, root)
+            on_net[:] = trees.grown(on_net, root, max(ROOT_LOADS, limits.get(root, 0.0)))
     seen = {(name.removeprefix("\\"), k): Input(sum(s.load for s in sinks.get(same.root(net), ())),
                                                 clock=same.root(net) in kept)
             for name, way in module.ports.items() if way == "input"
@@ -81,9 +87,9 @@ class _Trees:
         self.buffers: list[str] = []
         self.moved: dict[tuple[int, str, int], int] = {}
 
-    def grown(self, sinks: list[_Sink], root: str) -> list[_Sink]:
-        """What stays on the net itself."""
-        while sum(s.load for s in sinks) > ROOT_LOADS * self.unit and len(sinks) > 1:
+    def grown(self, sinks: list[_Sink], root: str, limit: float) -> list[_Sink]:
+        """What stays on the net itself, which carries `limit` loads."""
+        while sum(s.load for s in sinks) > limit * self.unit and len(sinks) > 1:
             sinks = [self._buffer(group, root) for group in self._groups(sinks)]
         return sinks
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dna_asic.errors import ToolError
-from flows.openroad.abstracts import cell_area, liberty_inputs
+from flows.openroad.abstracts import cell_area, liberty_inputs, liberty_strengths
 from flows.openroad.buffers import with_buffers
 from flows.openroad.macros import MODULE, macro_ports
 from flows.openroad.modules import Unit, units
@@ -105,7 +105,7 @@ class Synthesis(Step):
     def _buffered(self, records, macros) -> dict[str, str]:
         """The netlist of each module with its buffer trees, which are added to the records."""
         liberty = self.liberty.read_text()
-        inputs = liberty_inputs(liberty)
+        inputs, strengths = liberty_inputs(liberty), liberty_strengths(liberty)
         load, um2 = inputs[self.platform.driver][self.platform.buffer[2], 0], cell_area(liberty, self.platform.driver)
         for name in macros:
             words, bits = map(int, MODULE.match(f"module {name}").groups()[1:])
@@ -114,7 +114,7 @@ class Synthesis(Step):
         modules = {name: Netlist.of(record["netlist"]) for name, record in records.items()}
         texts = {}
         for name in children_first(modules):
-            done, record = with_buffers(modules[name], inputs, self.platform), records[name]
+            done, record = with_buffers(modules[name], inputs, strengths, self.platform), records[name]
             texts[name], inputs[name] = done.text, done.inputs
             record["area_um2"] += done.buffers * um2
             record["cells"][self.platform.driver] = record["cells"].get(self.platform.driver, 0) + done.buffers
