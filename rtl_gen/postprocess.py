@@ -39,6 +39,25 @@ def saturate(m, quotient, increment, bits, name):
     return out
 
 
+class BiasAdder(Unit):
+    """acc + bias, a cycle after `en`. A module of its own, or synthesis would make it only as fast as the multiplier
+    beside it; but psums and biases come late, from memories.
+    """
+
+    module_name = "bias_adder"
+
+    def __init__(self):
+        super().__init__({"en": In(1), "acc": In(signed(32)), "bias": In(signed(32)), "total": Out(signed(33))})
+
+    def body(self):
+        m = Module()
+        total = Signal(signed(33), name="total_register", reset_less=True)
+        with m.If(self.en):
+            m.d.sync += total.eq(self.acc + self.bias)
+        m.d.comb += self.total.eq(total)
+        return m
+
+
 class Requantiser(Unit):
     """One lane: clamp(sat16(rshift((acc + bias) * multiplier, shift)) + sat16(rshift(res * res_multiplier,
     res_shift)), lo, hi), rshift rounding half away from zero; spec.quant.
@@ -58,13 +77,14 @@ class Requantiser(Unit):
 
     def body(self):
         m = Module()
+        m.submodules.adder = adder = BiasAdder()
+        m.d.comb += [adder.en.eq(self.en), adder.acc.eq(self.acc), adder.bias.eq(self.bias)]
         with m.If(self.en):
-            total = self._register(m, signed(33), self.acc + self.bias, "total")
             multiplier = self._register(m, MULTIPLIER_BITS, self.multiplier, "multiplier_1")
             shift = self._register(m, SHIFT_BITS, self.shift, "shift_1")
             residual = self._register(m, signed(8), self.residual, "residual_1")
             res_multiplier = self._register(m, MULTIPLIER_BITS, self.res_multiplier, "res_multiplier_1")
-            product = self._register(m, signed(33 + MULTIPLIER_BITS), total * multiplier, "product")
+            product = self._register(m, signed(33 + MULTIPLIER_BITS), adder.total * multiplier, "product")
             shift = self._register(m, SHIFT_BITS, shift, "shift_2")
             residual = self._register(m, signed(8 + MULTIPLIER_BITS), residual * res_multiplier, "residual_2")
             res_shift = self._register(m, SHIFT_BITS, self.res_shift, "res_shift_2")

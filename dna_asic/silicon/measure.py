@@ -35,7 +35,7 @@ _BLOCKS = tuple((re.compile(pattern), block) for pattern, block in (
     (r"^(pe$|pe_|operand_|feed_|accumulator_|adder_tree_)|\.core\.array$", "pe_array"),
     (r"\.core\.(weight_fill|input_fill|output_drain)\b", "noc"), (r"\.core\.gb_", "psum"),
     (r"\.core\.sequencer\b|\.tiles\b", "sequencer"), (r"\.(reader|writer|read_bus|write_bus)\b", "dma"),
-    (r"\.post\b|^requantiser$", "postprocess"), (r"", "control")))
+    (r"\.post\b|^requantiser$|^bias_adder$", "postprocess"), (r"", "control")))
 MAPPING_DRAWS = 100
 FORMAT = 2  # of the record, and of what `measure` does
 
