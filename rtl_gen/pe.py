@@ -67,7 +67,8 @@ class OperandFile(Unit):
         operand = Signal(signed(8), name="operand_register", reset_less=True)
         # Isolated: most words that pass are another file's, and one half is read at a time.
         m.d.comb += [rf.write_en.eq(self.capture), rf.write_half.eq(~self.half & self.capture),
-                     rf.write_address.eq(only(self.capture, self.word)), rf.write_data.eq(only(self.capture, self.data)),
+                     rf.write_address.eq(only(self.capture, self.word)),
+                     rf.write_data.eq(only(self.capture, self.data)),
                      rf.read_address_0.eq(only(~self.half, self.address)),
                      rf.read_address_1.eq(only(self.half, self.address)), self.operand.eq(operand)]
         with m.If(self.load):

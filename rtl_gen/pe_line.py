@@ -294,8 +294,9 @@ class PELine(Unit):
         root = Accumulator(self.chunk.rf_o_words, tree_bits(self.lines.length if self.tree else 1))
         m.submodules[f"root_{n}"] = root
         in_use = self.used if self.tree else self.used & self.places_used[n]
-        m.d.comb += [root.term.eq(term), root.op_max.eq(self.op_max)]
-        m.d.comb += [getattr(root, name).eq(only(in_use, getattr(self, f"root_{name}"))) for name in ROOT_CONTROL]
+        m.d.comb += [root.term.eq(term), root.op_max.eq(self.op_max), root.half.eq(self.root_half)]
+        m.d.comb += [getattr(root, name).eq(only(in_use, getattr(self, f"root_{name}")))
+                     for name in ROOT_CONTROL if name != "half"]  # a root out of use may still be drained
         return root
 
     def _drain(self, m, roots):
