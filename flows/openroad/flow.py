@@ -21,6 +21,7 @@ from dna_asic.errors import SpecError
 from dna_asic.technology import Technology
 from flows.openroad.cell_power import cell_power_step
 from flows.openroad.checkers import check_all, check_clock, check_library
+from flows.openroad.floorplan import module_instances
 from flows.openroad.layout import layout_of
 from flows.openroad.macros import at_node, macro_of, macro_shapes
 from flows.openroad.orfs import write_orfs
@@ -138,7 +139,8 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
             layout=layout_of(library.platform.name, technology), cell_area_um2=mapped.metrics["logic_area_um2"],
             activity=power.mean_activity))
     used = mapped.metrics["macros"]
-    area = _area_by_block(netlist, mapped.metrics, top, factors.area)
+    modules = mapped.metrics["modules"]
+    area = _area_by_block(netlist.read_text(), modules, top, factors.area)
     area["sram"] = sum(count * macros[name].area_um2 for name, count in used.items())
     return SynthRecord(
         library=library.platform.name, library_nm=library.platform.node_nm, target_nm=target_nm,
@@ -150,8 +152,7 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
         power_mw_by_block=_by_block(power.total_mw(), factors.energy),
         clock_mw_by_block=_by_block(power.clock_mw, factors.energy),
         path_blocks=tuple((_block(path), ns) for path, ns in timed.metrics["path_blocks"]),
-        modules={name: (m["instances"], m["own_area_um2"] * factors.area)
-                 for name, m in mapped.metrics["modules"].items()},
+        modules={name: (m["instances"], m["own_area_um2"] * factors.area) for name, m in modules.items()},
         leakage_mw=sum(power.leakage_mw.values()) * factors.energy, macros=used, activity=_origin(waves, seen, power),
         mean_activity=power.mean_activity,
         findings=(*check_all(mapped.metrics, timed.metrics, library, factors, technology),
@@ -200,19 +201,7 @@ def _by_block(figures, factor):
     return dict(sorted(sums.items()))
 
 
-def _area_by_block(netlist, metrics, top, factor):
-    """Scaled cell area of every block."""
-    modules, text = metrics["modules"], netlist.read_text()
-    area = {"top": modules[top]["own_area_um2"]}
-    for name, kind in _children(text, top, modules).items():
-        below = _children(text, kind, modules) if _CHUNK.fullmatch(name) else {}
-        area[name] = modules[kind]["own_area_um2" if below else "area_um2"]
-        area |= {f"{name}/{child}": modules[of]["area_um2"] for child, of in below.items()}
-    return {block: um2 * factor for block, um2 in sorted(area.items())}
-
-
-def _children(netlist, module, modules):
-    """{instance: its module} of a module's direct children."""
-    body = re.search(rf"^module \\?{re.escape(module)}\s*\(.*?^endmodule", netlist, re.DOTALL | re.MULTILINE)
-    found = re.findall(r"^\s+\\?(\S+)\s+\\?(\S+) \($", body[0], re.MULTILINE) if body else []
-    return {name: kind for kind, name in found if kind in modules}
+def _area_by_block(netlist, modules, top, factor):
+    """Cell area of every block, times a factor."""
+    return _by_block({path: modules[kind]["own_area_um2"] for path, kind in module_instances(netlist, top).items()
+                      if kind in modules}, factor)

@@ -177,13 +177,13 @@ def test_check_clock_is_longer_in_an_older_library():
         check_clock(0.08, technology, 45)
 
 
-def test_blocks_are_children_of_the_top_and_of_its_chunks(tmp_path):
-    netlist = tmp_path / "netlist.v"
-    netlist.write_text("module chip (clk);\n  \\chip.chunk_0  chunk_0 (\n  );\n  registers registers (\n  );\n"
-                       "  AND2 g (\n  );\nendmodule\nmodule \\chip.chunk_0 (clk);\n  core core (\n  );\nendmodule\n")
-    modules = {"chip": (111, 1), "chip.chunk_0": (100, 30), "registers": (10, 10), "core": (70, 70)}
-    area = _area_by_block(netlist, {"modules": {name: {"area_um2": total, "own_area_um2": own}
-                                                for name, (total, own) in modules.items()}}, "chip", 2.0)
+def test_blocks_are_children_of_the_top_and_of_its_chunks():
+    netlist = ("module chip (clk);\n  \\chip.chunk_0  chunk_0 (\n  );\n  registers registers (\n  );\n"
+               "  AND2 g (\n  );\nendmodule\nmodule \\chip.chunk_0 (clk);\n  core core (\n  );\nendmodule\n"
+               "module registers (clk);\nendmodule\nmodule core (clk);\n  pe pe_0 (\n  );\nendmodule\n"
+               "module pe (clk);\nendmodule\n")
+    own = {"chip": 1, "chip.chunk_0": 30, "registers": 10, "core": 50, "pe": 20}
+    area = _area_by_block(netlist, {name: {"own_area_um2": um2} for name, um2 in own.items()}, "chip", 2.0)
     assert area == {"top": 2.0, "chunk_0": 60.0, "chunk_0/core": 140.0, "registers": 20.0}
     assert _by_block({"": 1.0, "chunk_0": 2.0, "chunk_0/core": 3.0, "chunk_0/core/array": 4.0, "pe_0/x": 5.0}, 1.0) == {
         "chunk_0": 2.0, "chunk_0/core": 7.0, "pe_0": 5.0, "top": 1.0}
