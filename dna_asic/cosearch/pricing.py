@@ -1,9 +1,10 @@
 """Prices of layers on sampled chips by the exact mapper: in batches, each (chip, layer) pair once.
 
-A search over tilings begins with those that were best on earlier chips of the same dataflow, so that a small effort per
-pair comes near to what a large one finds.
+A search over tilings begins with those that were best on earlier chips of the same dataflow, and on the first with the
+best by rule, so that a small effort per pair comes near to what a large one finds.
 """
 
+import dataclasses
 import json
 from collections.abc import Sequence
 
@@ -85,11 +86,15 @@ class LayerPricer:
         """The best tiling of each pair (a row of each batch)."""
         keys = [(s, dataflow(c)) for c, s in pairs]
         unknown = torch.ones((self.effort.keep, ROWS, 7), dtype=torch.int64)
-        tilings = search_tilings(
-            layers, chips, prices, OBJECTIVES["edp"], self.generator, self.effort,
-            torch.stack([self._genes.get(key, unknown) for key in keys]), self.orders)
+        start, ruled = torch.stack([self._genes.get(key, unknown) for key in keys]), 0
+        if first := [i for i, key in enumerate(keys) if key not in self._genes]:
+            first = torch.tensor(first)
+            rule = greedy_tilings(*(x.take(first) for x in (layers, chips, prices)), OBJECTIVES["edp"], self.orders)
+            start[first, 0], ruled = rule.survivors[:, 0], rule.evaluations
+        tilings = search_tilings(layers, chips, prices, OBJECTIVES["edp"], self.generator, self.effort, start,
+                                 self.orders)
         self._learn(keys, tilings)
-        return tilings
+        return dataclasses.replace(tilings, evaluations=tilings.evaluations + ruled)
 
     def _learn(self, keys, tilings):
         """Of each layer and dataflow keep the best tiling on each of the chips that run it best."""

@@ -7,7 +7,7 @@ import torch
 
 from dna_asic.cosearch.das import RECALLED, AcceleratorSearch, edp_js, polish, search_accelerator, search_within
 from dna_asic.cosearch.gumbel import GumbelSettings
-from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cosearch.pricing import GreedyPricer, LayerPricer
 from dna_asic.cost import evaluate_design, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
@@ -92,6 +92,14 @@ def test_prices_are_kept_and_near_the_mappers():
     best = torch.cat([Mapper(c, TECHNOLOGY).costs([s for _, s in row]) for c, row in zip(chips, pairs[:4])])
     assert (prices.prod(1) / best.prod(1)).log().mean() < 0.2
     assert torch.equal(pricer.price(asked[::-1]), prices.flip(0)) and pricer.evaluations == priced > 0
+
+
+def test_the_first_chip_of_a_dataflow_is_priced_no_higher_than_by_rule():
+    chip = SPACE.at_clock(1.0).feasible(torch.Generator().manual_seed(1))[1]
+    pairs = [(chip, s) for _, s in hardware_shapes(NETWORK, chip.port_bytes)]
+    least = Effort(width=1, rounds=1, keep=1)
+    searched, by_rule = (p(TECHNOLOGY, 0, effort=least).price(pairs).prod(1) for p in (LayerPricer, GreedyPricer))
+    assert (searched <= by_rule).all()
 
 
 def test_prices_infinite_where_nothing_is_legal():
