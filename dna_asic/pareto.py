@@ -143,8 +143,13 @@ def ray_cluster(address: str) -> Iterator[Mapped]:
         ray.init(address=address)
     except ConnectionError as error:
         raise ToolError(f"Ray: no cluster at '{address}' ({error}); start one, or use --processes.") from error
+
+    def mapped(function: Callable, items: Iterable) -> Iterable:
+        remote = ray.remote(lambda item: function(item))  # Ray takes no partial function
+        return map(ray.get, [remote.remote(item) for item in items])
+
     try:
-        yield lambda function, items: map(ray.get, [ray.remote(function).remote(item) for item in items])
+        yield mapped
     finally:
         ray.shutdown()
 
