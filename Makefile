@@ -17,12 +17,13 @@ RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
 APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
-.PHONY: help setup tools search rtl sim synth compare report contract presets silicon das rivals runs doctor test test-all \
-        reproduce docs lock lint clean
+.PHONY: help setup tools search pareto rtl sim synth compare report contract presets silicon das rivals runs doctor \
+        test test-all reproduce docs lock lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make search    set up, then search a network and its accelerator (TARGET=$(TARGET) SEED=$(SEED))"
+	@echo "make pareto    searches over the weight of the hardware cost: accuracy against EDP"
 	@echo "make rtl       Verilog and program of $(RUN)"
 	@echo "make sim       simulate the Verilog, every byte against the golden model"
 	@echo "make synth     area, slack, power and energy of the Verilog"
@@ -60,6 +61,9 @@ tools:
 
 search: setup
 	$(RUN_TOOL) -m dna_asic.search --target $(TARGET) --seed $(SEED) $(ARGS)
+
+pareto: setup
+	$(RUN_TOOL) -m dna_asic.pareto --target $(TARGET) --seed $(SEED) $(ARGS)
 
 rtl: setup
 	$(RUN_TOOL) -m rtl_gen.emit --run $(RUN) $(ARGS)

@@ -15,6 +15,7 @@ from dna_asic.versions import PACKAGE, package_version, source_commit
 PROGRAM = "dna-asic"
 COMMANDS = {  # name: (module, what it does)
     "search": ("dna_asic.search", "search a network and its accelerator together, or the accelerator of a given one"),
+    "pareto": ("dna_asic.pareto", "searches over weights of the hardware cost, and over modes: accuracy against EDP"),
     "map": ("dna_asic.map", "best mapping of a network on a given accelerator, layer by layer"),
     "rtl": ("rtl_gen.emit", "Verilog and program of a run, or Verilog of a design file"),
     "sim": ("dna_asic.simulate", "run the Verilog, every byte and cycle compared"),

@@ -1,7 +1,7 @@
 """What every command line shares: its options, one clear error and exit status; no traceback for the user's own errors.
 
-Exit status: 0; 1 hardware and reference disagree, or something needed is missing; 2 an error of the input or of a tool;
-130 interrupted, 143 terminated; 141 the reader of the output went away.
+Exit status: 0; 1 hardware and reference disagree, a target is missed, or something needed is missing; 2 an error of the
+input or of a tool; 130 interrupted, 143 terminated; 141 the reader of the output went away.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from dna_asic.errors import DnaAsicError, ToolError, VerificationError
+from dna_asic.errors import DnaAsicError, TargetMissed, ToolError, VerificationError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -29,6 +29,14 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true",
                         help="the result as one JSON object on standard output, all else on standard error")
+
+
+def numbers(text: str) -> list[float]:
+    """An option's value "A,B,C"."""
+    try:
+        return [float(x) for x in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be numbers with commas between, not '{text}'") from error
 
 
 def renamed(parser: argparse.ArgumentParser, prog: str) -> argparse.ArgumentParser:
@@ -66,7 +74,7 @@ def _run(body, args) -> tuple[int, dict | None]:
             sys.stdout.flush()
             return 0, result
     except DnaAsicError as error:
-        head = "FAILED" if isinstance(error, VerificationError) else "error"
+        head = "FAILED" if isinstance(error, (VerificationError, TargetMissed)) else "error"
         return error.exit_status, _say(head, error) | getattr(error, "record", {})
     except BrokenPipeError:
         return 141, None

@@ -46,6 +46,16 @@ class VerificationError(DnaAsicError):
     exit_status = 1
 
 
+class TargetMissed(DnaAsicError):
+    """A design is whole, but misses a target of its user; `record`: what was found."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, record: dict):
+        super().__init__(message)
+        self.record = record
+
+
 def require_room(folder: Path) -> None:
     """Raise OSError where the disk of `folder` is full: not every tool notices that what it wrote was cut short."""
     if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:

@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dna_asic.command import numbers
 from dna_asic.cosearch.das import require_chip, search_accelerator
+from dna_asic.cosearch.targets import Targets
 from dna_asic.data import load_images
 from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
+from dna_asic.goals import targets_of
 from dna_asic.golden import run_golden
 from dna_asic.importer import ImportedNetwork, from_onnx
 from dna_asic.quantize import quantize_at, quantize_input, quantize_network
@@ -20,6 +23,7 @@ from dna_asic.report.files import write_atomically
 from dna_asic.result import kept_prices, write_design
 from dna_asic.runs import RunFolder
 from dna_asic.spec.quant import QuantSpec
+from dna_asic.spec.record import to_plain
 from dna_asic.technology import Technology, load_technology
 
 INPUTS = "inputs.npy"  # int8 images that `make sim` runs
@@ -36,15 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="images that fix the int8 scales of a float network: a folder of pictures, an .npy or .npz "
                             "file of [N, C, H, W], or 'random' where only the hardware matters")
     for name, what in (("mean", "subtracted from"), ("std", "that then divides")):
-        group.add_argument(f"--{name}", type=_numbers, default=[0.5], metavar="A,B,C",
+        group.add_argument(f"--{name}", type=numbers, default=[0.5], metavar="A,B,C",
                            help=f"number per channel {what} pixels of pictures in 0..1 (default: 0.5)")
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(x) for x in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be numbers with commas between, not '{text}'") from error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +52,7 @@ class Inputs:
     space: GadsSpace
     imported: ImportedNetwork
     images: Tensor
+    targets: Targets
 
     @property
     def network_line(self) -> str:
@@ -67,14 +65,14 @@ class Inputs:
 def load_inputs(args: argparse.Namespace) -> Inputs:
     """Load every file that the arguments name; raises SpecError, DataError or InfeasibleDesign."""
     technology, space = load_technology(args.target), GadsSpace.load(args.space).pinned(args.pins)
-    imported = from_onnx(args.network)
+    targets, imported = targets_of(args), from_onnx(args.network)
     if not (args.calibration or imported.quantised):
         raise SpecError(f"Network '{args.network}' is float: give --calibration with images like those that it will "
                         f"see, or '{NOISE}' where only the hardware matters.")
     images = load_images(args.calibration or NOISE, imported.network.input_shape, args.seed, mean=args.mean,
                          std=args.std)
-    require_chip(imported.network, space, technology, seed=args.seed, tries=CHIP_TRIES)
-    return Inputs(technology=technology, space=space, imported=imported, images=images)
+    require_chip(imported.network, space, technology, seed=args.seed, tries=CHIP_TRIES, targets=targets)
+    return Inputs(technology=technology, space=space, imported=imported, images=images, targets=targets)
 
 
 def run_search(args: argparse.Namespace, inputs: Inputs, run: RunFolder, bars: Callable) -> dict:
@@ -91,7 +89,7 @@ def run_search(args: argparse.Namespace, inputs: Inputs, run: RunFolder, bars: C
         print(f"note: {note}")
     return write_design(run, args, quant, found, (), {
         "int8_agreement": agreement, "network": args.network, "calibration": args.calibration,
-        "search_seconds": time.monotonic() - started})
+        "search_seconds": time.monotonic() - started, "targets": to_plain(inputs.targets.judged(found.report))})
 
 
 def quantise(imported: ImportedNetwork, images: Tensor) -> QuantSpec:

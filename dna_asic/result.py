@@ -20,9 +20,12 @@ PRICED_BY = ("cost", "mapping", "spec", "technology", "cosearch/pricing.py")
 
 
 def kept_prices(run: RunFolder, inputs, seed: int) -> DesignPricer:
-    """A pricer for the accelerator search of a run, whose prices an interrupt leaves there. inputs: of the search."""
+    """A pricer for the accelerator search of a run, whose prices an interrupt leaves there. inputs: of the search, with
+    its targets.
+    """
     return DesignPricer(JournalledPricer(
-        inputs.technology, seed, orders=inputs.space.orders, folder=run.path / PRICES, key=sources_digest(PRICED_BY)))
+        inputs.technology, seed, orders=inputs.space.orders, folder=run.path / PRICES, key=sources_digest(PRICED_BY)),
+        **inputs.targets.of_chips)
 
 
 def write_design(run: RunFolder, args: argparse.Namespace, quant: QuantSpec, found: FoundAccelerator,

@@ -12,6 +12,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,16 +20,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from tqdm import tqdm
 
-from dna_asic import own_network
+from dna_asic import goals, own_network
 from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
-from dna_asic.cosearch.das import AcceleratorSearch, require_chip, search_accelerator
+from dna_asic.cosearch.das import (
+    AcceleratorSearch,
+    FoundAccelerator,
+    fixed_accelerator,
+    require_chip,
+    search_accelerator,
+)
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
+from dna_asic.cosearch.targets import Targets
 from dna_asic.cosearch.training import evaluate, train_network
 from dna_asic.data import DatasetSplits, load_dataset
 from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
+from dna_asic.gads.presets import fitted_preset
+from dna_asic.goals import Mode
 from dna_asic.golden import accuracy
 from dna_asic.networks import Macro, NetworkModule, build_network, expand, load_macro
 from dna_asic.origin import write_origin
@@ -36,6 +46,9 @@ from dna_asic.quantize import quantize_input, quantize_network
 from dna_asic.report.files import write_atomically, write_json_atomically
 from dna_asic.result import PRICES, kept_prices, write_design
 from dna_asic.runs import MARKER, RunFolder, only_one
+from dna_asic.spec.accelerator import AcceleratorConfig
+from dna_asic.spec.layer import NetworkSpec
+from dna_asic.spec.record import to_plain
 from dna_asic.technology import Technology, load_technology
 
 ARGUMENTS, CHECKPOINT, TRAINING, WEIGHTS = "arguments.json", "checkpoint.pt", "training.pt", "weights.safetensors"
@@ -50,25 +63,15 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m dna_asic.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples: python -m dna_asic.search --target asic-28nm --set pe_rows=4 --seed 1\n"
+               "          python -m dna_asic.search --max-latency-ms 0.02 --max-area-mm2 0.5 --min-accuracy 0.97\n"
+               "          python -m dna_asic.search --mode sequential\n"
                "          python -m dna_asic.search --network model.onnx --calibration images/")
-    p.add_argument("--target", default="asic-28nm", help="technology node (default: %(default)s)")
-    p.add_argument("--dataset", default="digits", help="'digits' or 'imagefolder:DIR' (default: %(default)s)")
-    p.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
+    add_arguments(p)
     own_network.add_arguments(p)
-    p.add_argument("--macro", help="macro-architecture: a bundled name or a YAML file (default: the dataset's)")
-    p.add_argument("--space", default="default", help="accelerator space: a bundled name or a YAML file")
-    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pins",
-                   help="pin one entry of the accelerator space; may be repeated")
-    p.add_argument("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
+    p.add_argument("--mode", choices=[str(mode) for mode in Mode], default=str(Mode.JOINT),
+                   help=f"{goals.ABOUT_MODES} (default: %(default)s)")
     p.add_argument("--hw-weight", type=float, default=JointSettings.hw_weight,
                    help="lambda: weight of the hardware cost beside the cross-entropy (default: %(default)s)")
-    p.add_argument("--warmup-epochs", type=int, default=JointSettings.warmup_epochs,
-                   help="epochs that train the supernet's weights alone (default: %(default)s)")
-    p.add_argument("--epochs", type=int, default=JointSettings.joint_epochs,
-                   help="joint epochs after the warm-up (default: %(default)s)")
-    p.add_argument("--train-epochs", type=int, default=30, help="epochs of the derived network (default: %(default)s)")
-    p.add_argument("--das-steps", type=int, default=40,
-                   help="steps of the final accelerator search (default: %(default)s)")
     p.add_argument("--name", help="name of the run (default: <dataset>-<target>-seed<seed>)")
     p.add_argument("--runs-dir", type=Path, default=Path("runs"), help="folder of the runs (default: %(default)s)")
     p.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
@@ -76,8 +79,28 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """What is searched, and for how long."""
+    p.add_argument("--target", default="asic-28nm", help="technology node (default: %(default)s)")
+    p.add_argument("--dataset", default="digits", help="'digits' or 'imagefolder:DIR' (default: %(default)s)")
+    p.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
+    p.add_argument("--macro", help="macro-architecture: a bundled name or a YAML file (default: the dataset's)")
+    p.add_argument("--space", default="default", help="accelerator space: a bundled name or a YAML file")
+    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pins",
+                   help="pin one entry of the accelerator space; may be repeated")
+    p.add_argument("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
+    p.add_argument("--warmup-epochs", type=int, default=JointSettings.warmup_epochs,
+                   help="epochs that train the supernet's weights alone (default: %(default)s)")
+    p.add_argument("--epochs", type=int, default=JointSettings.joint_epochs,
+                   help="joint epochs after the warm-up (default: %(default)s)")
+    p.add_argument("--train-epochs", type=int, default=30, help="epochs of the derived network (default: %(default)s)")
+    p.add_argument("--das-steps", type=int, default=40,
+                   help="steps of the final accelerator search (default: %(default)s)")
+    goals.add_target_arguments(p)
+
+
 def main(argv=None, prog=None) -> int:
-    """Run the search; exit status 0, or 2 after one clear error."""
+    """Run the search; exit status 0, 1 where a target is missed, or 2 after one clear error."""
     return run_command(search, parser(), argv, prog)
 
 
@@ -113,11 +136,14 @@ def carry_out(args: argparse.Namespace, inputs, run: RunFolder) -> dict:
         shutil.rmtree(run.path / PRICES, ignore_errors=True)
         write_origin(run.path, args, args.seed, ("torch", "numpy", "onnx"))
         run.finish()
+    summary = {"run": str(run.path)} | summary
+    goals.tell_targets(summary)
     kind = "int8_agreement" if args.network else "int8_test_accuracy"
     print(f"search: run={run.path} {kind}={summary[kind]:.4f} "
           f"latency_cycles={summary['latency_cycles']} energy_j={summary['energy_j']:.4g} "
           f"area_mm2={summary['area_mm2']:.4g} edp_js={summary['edp_js']:.4g} seconds={summary['search_seconds']:.0f}")
-    return {"run": str(run.path)} | summary
+    goals.require_targets(summary)
+    return summary
 
 
 def reopen(args: argparse.Namespace) -> tuple[RunFolder, argparse.Namespace]:
@@ -146,6 +172,9 @@ class Inputs:
     splits: DatasetSplits
     macro: Macro
     space: GadsSpace
+    targets: Targets
+    mode: Mode
+    chip: AcceleratorConfig | None  # after a preset, where none is searched
 
     @property
     def network_line(self) -> str:
@@ -157,7 +186,7 @@ def check_ranges(args: argparse.Namespace) -> None:
     """Raise SpecError for every number that is out of its range."""
     ranges = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
               "das_steps": (1, math.inf), "image_size": (1, math.inf), "hw_weight": (0, math.inf),
-              "seed": (0, 2**63 - 1)}
+              "seed": (0, 2**63 - 1)} | goals.RANGES
     faults = [f"--{name.replace('_', '-')} must be in {least}..{most}, not {getattr(args, name)}."
               for name, (least, most) in ranges.items()
               if getattr(args, name) is not None and not least <= getattr(args, name) <= most]
@@ -167,14 +196,16 @@ def check_ranges(args: argparse.Namespace) -> None:
 
 def load_inputs(args: argparse.Namespace) -> Inputs:
     """Load every file that the arguments name; raises SpecError or DataError before the run folder exists."""
-    technology = load_technology(args.target)
+    technology, mode, targets = load_technology(args.target), Mode(args.mode), goals.targets_of(args)
     space = GadsSpace.load(args.space).pinned(args.pins)
     macro = load_macro(args.macro or ("digits" if args.dataset == "digits" else "cifar10"))
     splits = load_dataset(args.dataset, args.seed, image_size=args.image_size)
     macro = macro.fitted(splits.input_shape, splits.num_classes)
-    network = expand(macro, [macro.options(place)[0] for place in macro.places])
-    require_chip(network, space, technology, seed=args.seed, tries=JointSettings.das_steps)
-    return Inputs(technology=technology, splits=splits, space=space, macro=macro)
+    chip = None if mode.searches_accelerator else fitted_preset(space.at_clock(technology.clk_period_ns))
+    if chip is None:
+        network = expand(macro, [macro.options(place)[0] for place in macro.places])
+        require_chip(network, space, technology, seed=args.seed, tries=JointSettings.das_steps, targets=targets)
+    return Inputs(technology=technology, splits=splits, space=space, macro=macro, targets=targets, mode=mode, chip=chip)
 
 
 class StageBars:
@@ -206,22 +237,25 @@ class StageBars:
 def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
     """Joint search, training, quantisation, final accelerator; writes the records, returns the summary."""
     started = time.monotonic()
-    joint, earlier_s = joint_search(args, inputs, run, bars)
-    choices = joint.network.derive()
-    module = train_derived(args, inputs, run, joint, bars)
+    joint, earlier_s = joint_search(args, inputs, run, bars) if inputs.mode.searches_network else (None, 0.0)
+    choices = joint.network.derive() if joint else goals.middle_choices(inputs.macro)
+    module = train_derived(args, inputs, run, choices, joint, bars)
     quant = quantize_network(module, inputs.splits.train.images[:CALIBRATION_IMAGES])
     network = expand(inputs.macro, choices)
-    found = search_accelerator(network, inputs.space, inputs.technology, seed=args.seed, steps=args.das_steps,
-                               start=joint.accelerator, designs=kept_prices(run, inputs, args.seed), progress=bars)
+    found = final_accelerator(args, inputs, run, network, joint, bars)
     bars.close()
-    test = inputs.splits.test
+    val, test = inputs.splits.val, inputs.splits.test
     accuracies = {"float_test_accuracy": evaluate(module, test.images, test.labels),
                   "int8_test_accuracy": accuracy(quant, quantize_input(test.images, quant), test.labels.numpy())}
     print(f"accuracy on test: float {accuracies['float_test_accuracy']:.4f}, "
           f"int8 {accuracies['int8_test_accuracy']:.4f}\n")
-    write_json_atomically(run.path / "history.json", [dataclasses.asdict(r) for r in joint.history])
+    if inputs.targets.min_accuracy:
+        accuracies["int8_val_accuracy"] = accuracy(quant, quantize_input(val.images, quant), val.labels.numpy())
+    targets = inputs.targets.judged(found.report, accuracies.get("int8_val_accuracy"))
+    write_json_atomically(run.path / "history.json", [dataclasses.asdict(r) for r in joint.history] if joint else [])
     return write_design(run, args, quant, found, choices, accuracies | {
-        "search_seconds": earlier_s + time.monotonic() - started, "dataset": args.dataset})
+        "search_seconds": earlier_s + time.monotonic() - started, "dataset": args.dataset, "mode": args.mode,
+        "preset": inputs.chip and inputs.chip.name, "targets": to_plain(targets)})
 
 
 def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:
@@ -231,9 +265,12 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     """
     started, earlier_s, path = time.monotonic(), 0.0, run.path / CHECKPOINT
     settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight)
+    accelerator = None
+    if inputs.mode is Mode.JOINT:
+        accelerator = AcceleratorSearch(inputs.space, inputs.technology, args.seed, targets=inputs.targets)
     joint = JointSearch(
         inputs.macro, inputs.splits, NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs), args.seed),
-        AcceleratorSearch(inputs.space, inputs.technology, args.seed), settings, args.seed)
+        accelerator, settings, args.seed, inputs.targets)
     if path.exists():
         with read_checkpoint(path, "search anew") as state:
             joint.load_state_dict(state["joint"])
@@ -249,9 +286,27 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     return joint, earlier_s
 
 
-def train_derived(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars: StageBars) -> NetworkModule:
-    """The derived network trained on from the supernet's weights; those of an earlier session when it got so far."""
-    module = build_network(inputs.macro, joint.network.derive(), args.seed, joint.network.supernet)
+def final_accelerator(args, inputs: Inputs, run: RunFolder, network: NetworkSpec, joint: JointSearch | None,
+                      bars: StageBars) -> FoundAccelerator:
+    """The accelerator of the network: that of the joint search searched on, or as many steps in all without one; or the
+    fixed one with its best mapping. Raises InfeasibleDesign where the targets of hardware are not kept.
+    """
+    if inputs.chip:
+        return fixed_accelerator(inputs.chip, network, inputs.space, inputs.technology, seed=args.seed,
+                                 targets=inputs.targets)
+    start = joint and joint.accelerator
+    steps = args.das_steps if start else args.das_steps + args.epochs * JointSettings.das_steps
+    return search_accelerator(network, inputs.space, inputs.technology, seed=args.seed, steps=steps, start=start,
+                              designs=kept_prices(run, inputs, args.seed), progress=bars)
+
+
+def train_derived(args, inputs: Inputs, run: RunFolder, choices: Sequence[str], joint: JointSearch | None,
+                  bars: StageBars) -> NetworkModule:
+    """The network trained on from the supernet's weights, or from none for as many epochs in all; the weights of an
+    earlier session when it got so far.
+    """
+    module = build_network(inputs.macro, choices, args.seed, joint and joint.network.supernet)
+    epochs = args.train_epochs if joint else args.warmup_epochs + args.epochs + args.train_epochs
     path = run.path / WEIGHTS
     if path.exists():
         try:
@@ -259,8 +314,8 @@ def train_derived(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars
         except (SafetensorError, RuntimeError) as error:
             raise SpecError(f"Weights '{path}' cannot be read: {error}; remove them to train anew.") from error
         return module.eval()
-    train_network(module, inputs.splits, args.train_epochs, args.seed, checkpoint=run.path / TRAINING,
-                  progress=lambda epoch, loss: bars("training", epoch + 1, args.train_epochs))
+    train_network(module, inputs.splits, epochs, args.seed, checkpoint=run.path / TRAINING,
+                  progress=lambda epoch, loss: bars("training", epoch + 1, epochs))
     write_atomically(path, lambda part: part.write_bytes(save(module.state_dict())))
     (run.path / TRAINING).unlink()
     return module

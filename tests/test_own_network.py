@@ -1,6 +1,7 @@
 """A network that is brought: from the ONNX file through the command line to a run that the other stages take up."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -79,6 +80,15 @@ def test_own_network_goes_on_to_the_program(whole):
             assert np.array_equal(got, workload.golden[layer.name][0].reshape(got.shape)), layer.name
 
 
+def test_own_network_keeps_targets(whole, model, tmp_path, capsys):
+    free = json.loads((whole / "summary.json").read_text())
+    area = free["area_mm2"] * 0.9
+    assert command.main(command_line(model, tmp_path, "--max-area-mm2", str(area), "--max-latency-ms", "1")) == 0
+    summary = json.loads((tmp_path / whole.name / "summary.json").read_text())
+    assert [(t["target"], t["kept"]) for t in summary["targets"]] == [("max_latency_ms", True), ("max_area_mm2", True)]
+    assert summary["area_mm2"] <= area and re.search(r"^max_latency_ms +1 ", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_own_network_resumes(whole, model, tmp_path, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -96,6 +106,7 @@ def test_own_network_resumes(whole, model, tmp_path, monkeypatch, capsys):
     (["--calibration", "nowhere"], "'nowhere': give a folder of pictures"),
     (["--network", "nowhere.onnx"], "'nowhere.onnx' is not a file"),
     (["--das-steps", "0"], "--das-steps must be in 1..inf"),
+    (["--min-accuracy", "0.9"], "--min-accuracy needs a network that is searched"),
 ])
 def test_own_network_wrong_argument(model, tmp_path, capsys, wrong, message):
     assert command.main(command_line(model, tmp_path, *wrong)) == 2

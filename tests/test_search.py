@@ -11,6 +11,7 @@ import time
 import pytest
 import yaml
 
+from dna_asic import goals
 from dna_asic import search as command
 from dna_asic.cosearch import journal
 from dna_asic.errors import SpecError
@@ -113,6 +114,45 @@ def test_search_resumes_to_the_same_design(whole, arguments, tmp_path, monkeypat
         assert (tmp_path / "run" / file).read_bytes() == (whole / file).read_bytes()
     assert {p.name for p in (tmp_path / "run").iterdir()} == {p.name for p in whole.iterdir()}
     assert RunFolder.open(tmp_path / "latest").path.name == "run"
+
+
+def test_search_keeps_targets_and_tells_what_it_misses(whole, arguments, tmp_path, capsys):
+    """Half of the free design's power is kept; an accuracy of 1 is missed, after all files are written."""
+    free = json.loads((whole / "summary.json").read_text())
+    limit = f"{0.5e3 * free['energy_j'] / free['latency_s']:.6g}"
+    assert command.main([*arguments, "--max-power-mw", limit, "--min-accuracy", "1", "--json"]) == 1
+    said = capsys.readouterr()
+    result, run = json.loads(said.out), RunFolder.open(tmp_path / "run")
+    power, accuracy = json.loads((run.path / "summary.json").read_text())["targets"]
+    assert power["target"] == "max_power_mw" and power["kept"] and power["value"] <= float(limit)
+    assert accuracy == {"target": "min_accuracy", "limit": 1.0, "value": result["int8_val_accuracy"], "kept": False}
+    assert result["targets"] == [power, accuracy] and result["exit_status"] == 1 and not free["targets"]
+    assert re.search(r"^min_accuracy +1 +0\.\d+ +MISSED$", said.err, re.MULTILINE)
+    assert re.search(r"^FAILED: Run '.*run' is whole, but misses min_accuracy 1 \(found 0", said.err, re.MULTILINE)
+    history = json.loads((run.path / "history.json").read_text())
+    assert [e["hw_weight"] is None for e in history] == [True, False, False] and history[1]["val_accuracy"] < 1
+
+
+@pytest.mark.parametrize("mode", ["sequential", "network-only", "accelerator-only"])
+def test_search_of_one_half(macro, whole, arguments, tmp_path, mode):
+    assert command.main([*arguments, "--mode", mode, "--set", "spatial=K C", "--set", "pe_rows=8"]) == 0
+    summary, history = (json.loads((tmp_path / "run" / name).read_text()) for name in ("summary.json", "history.json"))
+    design = design_from_yaml(tmp_path / "run/design.yaml")
+    assert summary["mode"] == mode and summary["preset"] == ("nvdla_like" if mode == "network-only" else None)
+    assert (design.accelerator.name == "nvdla_like") == (mode == "network-only")
+    if mode == "accelerator-only":
+        assert history == [] and list(design.choices) == goals.middle_choices(load_macro(macro))
+    else:
+        assert [e["hw_weight"] for e in history] == [None, 0, 0] and history[1]["best_edp_js"] is None
+
+
+def test_search_wrong_target_that_no_chip_keeps(arguments, tmp_path, capsys):
+    assert command.main([*arguments, "--max-area-mm2", "0.001"]) == 2
+    assert "within max_area_mm2 0.001 (the smallest met has" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert command.main([*arguments, "--max-latency-ms", "1e-5"]) == 2
+    assert re.search(r"breaks max_latency_ms 1e-05 with 0\.\d+; allow more", capsys.readouterr().err)
+    assert (tmp_path / "run/incomplete").exists()
 
 
 def test_search_computes_alike_on_every_cpu_with_avx2():

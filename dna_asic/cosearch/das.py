@@ -18,6 +18,7 @@ from dna_asic.cosearch.designs import DesignPricer, chosen_costs, edp_js, place_
 from dna_asic.cosearch.guide import Guide
 from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings, Sample
 from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cosearch.targets import NO_TARGETS, Targets
 from dna_asic.cost import evaluate_design, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
@@ -30,15 +31,15 @@ from dna_asic.spec.record import from_plain, to_plain
 from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology
 
-__all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", "edp_js", "place_layers", "polish",
-           "require_chip", "search_accelerator", "search_within"]
+__all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", "edp_js", "fixed_accelerator",
+           "place_layers", "polish", "require_chip", "search_accelerator", "search_within"]
 
 POLISH_PASSES = 3  # times all options, at most
 POLISH_BATCH = 8  # moves priced together
 POLISH_SHARE = 0.3  # of a given number of evaluations
 IDLE_STEPS, BARREN_STEPS = 3, 300  # without a new chip: gamma has settled; there seems to be none that runs the network
 RECALLED = 8  # samples of another network that are priced for the one in hand
-FINALISTS = 4
+FINALISTS, MOST_FINALISTS = 4, 16  # mapped with full effort: always, and until one keeps the targets
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 
 
@@ -46,7 +47,7 @@ Progress = Callable[[str, int, int], None]  # (stage, done, of)
 class DasStats:
     """One step. entropy: mean of gamma's categoricals, in nats. mean_cost: geometric mean of the EDP in J s of gamma's
     own samples that run the network (NaN without one). best_cost: EDP of the best chip so far, on this step's network.
-    evaluations: chips mapped so far.
+    Both are with the penalty for targets that are broken. evaluations: chips mapped so far.
     """
 
     entropy: float
@@ -68,14 +69,14 @@ class FoundAccelerator(NamedTuple):
 class AcceleratorSearch:
     """gamma, and the best chip so far; everything depends on `seed` alone.
 
-    Chips run at the technology's clock unless the space fixes one.
+    Chips run at the technology's clock unless the space fixes one. designs: another pricer, with targets of its own.
     """
 
     def __init__(self, space: GadsSpace, technology: Technology, seed: int, settings: GumbelSettings | None = None,
-                 designs: DesignPricer | None = None):
+                 designs: DesignPricer | None = None, targets: Targets = NO_TARGETS):
         self.space, self.technology = space.at_clock(technology.clk_period_ns), technology
         self.gumbel = GumbelSearch(self.space.choices, seed, settings or GumbelSettings())
-        self.designs = designs or DesignPricer(LayerPricer(technology, seed, orders=space.orders))
+        self.designs = designs or DesignPricer(LayerPricer(technology, seed, orders=space.orders), **targets.of_chips)
         self.guide = Guide(self.gumbel, self._estimates if self.gumbel.settings.prior else None)
         self._best: Sample | None = None
         self._network: NetworkSpec | None = None
@@ -89,9 +90,17 @@ class AcceleratorSearch:
     def best(self) -> Sample:
         """The best sample so far; raises InfeasibleDesign when none could run its network."""
         if self._best is None:
-            raise InfeasibleDesign(f"Space '{self.space.name}': no sampled chip could run the network; enlarge its "
-                                   f"buffers or unpin entries.")
+            raise self.none_found("the network")
         return self._best
+
+    def none_found(self, network: str) -> InfeasibleDesign:
+        """The error that no sample could run `network`, within the area if that is limited."""
+        limit, least = self.designs.targets.max_area_mm2, self.designs.least_area_mm2
+        within, remedy = "", "enlarge its buffers"
+        if math.isfinite(limit):
+            within, remedy = f" within max_area_mm2 {limit:g} (the smallest met has {least:.4g})", "allow more area"
+        return InfeasibleDesign(f"Space '{self.space.name}': no sampled chip{within} could run {network}; {remedy} or "
+                                f"unpin entries.")
 
     @property
     def started(self) -> bool:
@@ -173,6 +182,10 @@ class AcceleratorSearch:
                     around.setdefault(chip, sample)
         return self.guide.ranked(list(around.values()))
 
+    def figures(self) -> tuple[float, float, float]:
+        """(EDP in J s, energy in J, latency in s) of the last step's network on `chip`, without a penalty."""
+        return self.designs.figures(self.chip)
+
     def layer_costs(self, shapes: Sequence[LayerShape]) -> Tensor:
         """float64 [n, chunks, 2]: energy in pJ and cycles of each layer on each chunk of `chip`; infinite where it
         cannot run.
@@ -220,8 +233,8 @@ def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Techn
     """DAS alone for a fixed network; then coordinate descent around the best chip, and the mapper with full effort on
     the last few best.
 
-    Goes on from `start`, which is left as it is. designs: another pricer. Raises InfeasibleDesign when no chip of the
-    space was found that runs the network.
+    Goes on from `start`, which is left as it is. designs: another pricer, whose targets the chip keeps. Raises
+    InfeasibleDesign when no chip of the space was found that runs the network, or none that keeps the targets.
     """
     search = AcceleratorSearch(space, technology, seed, designs=designs)
     if start is not None:
@@ -231,22 +244,43 @@ def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Techn
         progress("accelerator", i + 1, steps)
     if search.gumbel.settings.polish:
         polish(search, network, progress)
-    chips, mapped = search.designs.best(FINALISTS), []
-    for i, chip in enumerate(chips):
+    targets, chips, mapped = search.designs.targets, search.designs.best(MOST_FINALISTS), []
+
+    def order(found: FoundAccelerator) -> tuple[float, float]:
+        return targets.excess(found.report.energy_j, found.report.latency_s), found.report.edp_js
+
+    for chip in chips:
+        if len(mapped) >= FINALISTS and min(map(order, mapped))[0] == 0:
+            break
         mapped.append(search.map_whole(chip, network, seed))
-        progress("mapping", i + 1, len(chips))
-    best = min(mapped, key=lambda found: found.report.edp_js)
+        progress("mapping", len(mapped), max(len(mapped), min(FINALISTS, len(chips))))
+    best = min(mapped, key=order)
+    targets.require(best.report, f"Network '{network.name}': the nearest chip found in space '{space.name}'")
     return best._replace(evaluations=search.pricer.evaluations + sum(found.evaluations for found in mapped))
 
 
-def require_chip(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, tries: int) -> None:
-    """Raise InfeasibleDesign when the samples of `tries` steps do not run the network: now, not in an hour."""
+def fixed_accelerator(chip: AcceleratorConfig, network: NetworkSpec, space: GadsSpace, technology: Technology, *,
+                      seed: int, targets: Targets = NO_TARGETS) -> FoundAccelerator:
+    """A given chip, and the best mapping of the network in the loop orders of `space`.
+
+    Raises InfeasibleDesign where it cannot run the network, or breaks a target of hardware.
+    """
     search = AcceleratorSearch(space, technology, seed)
+    found = search.map_whole(chip, network, seed)
+    targets.require(found.report, f"Network '{network.name}': chip '{chip.name}'")
+    return found._replace(evaluations=search.pricer.evaluations + found.evaluations)
+
+
+def require_chip(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, tries: int,
+                 targets: Targets = NO_TARGETS) -> None:
+    """Raise InfeasibleDesign when the samples of `tries` steps, within the area of `targets`, do not run the network:
+    now, not in an hour.
+    """
+    search = AcceleratorSearch(space, technology, seed, targets=targets)
     for _ in range(tries):
         if math.isfinite(search.step(network).best_cost):
             return
-    raise InfeasibleDesign(f"Space '{space.name}': no sampled chip could run network '{network.name}'; enlarge its "
-                           f"buffers or unpin entries.")
+    raise search.none_found(f"network '{network.name}'")
 
 
 def polish(search: AcceleratorSearch, network: NetworkSpec, progress: Progress = lambda *_: None,

@@ -10,6 +10,7 @@ from torch import Tensor
 from dna_asic.cosearch.assignment import assign, assigned
 from dna_asic.cosearch.estimate import estimated
 from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cosearch.targets import Targets
 from dna_asic.cost import area_um2, design_schedule
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.mapping.layout import hardware_shapes
@@ -23,13 +24,17 @@ REFUSED = 10.0  # ln EDP in J s beyond that of any chip
 
 
 class DesignPricer:
-    """Prices chips for one network at a time, each once; those above `max_area_mm2` are refused without a mapping.
+    """Prices chips for one network at a time, each once; those above `max_area_mm2` are refused without a mapping, the
+    EDP of those above `max_latency_ms` or `max_power_mw` counts e to `Targets.penalty` times.
 
-    evaluations: chips on which a network was mapped, so far; what was asked again is not counted again.
+    least_area_mm2: of all chips asked for, where the area is limited. evaluations: chips on which a network was mapped,
+    so far; what was asked again is not counted again.
     """
 
-    def __init__(self, layers: LayerPricer, max_area_mm2: float = math.inf):
-        self.layers, self.max_area_mm2, self.evaluations = layers, max_area_mm2, 0
+    def __init__(self, layers: LayerPricer, max_area_mm2: float = math.inf, max_latency_ms: float = math.inf,
+                 max_power_mw: float = math.inf):
+        self.layers, self.evaluations, self.least_area_mm2 = layers, 0, math.inf
+        self.targets = Targets(max_area_mm2=max_area_mm2, max_latency_ms=max_latency_ms, max_power_mw=max_power_mw)
         self._network: NetworkSpec | None = None
         self._edp: dict[AcceleratorConfig | None, float] = {}
         self._excess: dict[AcceleratorConfig | None, float] = {}
@@ -37,7 +42,9 @@ class DesignPricer:
         self._estimates: dict[AcceleratorConfig | None, float] = {}
 
     def edp_js(self, chips: Sequence[AcceleratorConfig | None], network: NetworkSpec) -> Tensor:
-        """float64 [chips]: EDP of the network on each; infinite for None, above the area, where a layer cannot run."""
+        """float64 [chips]: EDP of the network on each, with the penalty for what it breaks; infinite for None, above
+        the area, where a layer cannot run.
+        """
         self._turn_to(network)
         new = [chip for chip in dict.fromkeys(chips) if chip not in self._edp]
         self._edp |= dict.fromkeys(new, math.inf)
@@ -80,7 +87,11 @@ class DesignPricer:
             costs = torch.stack([costs[:, :, 0] + costs[:, :, 1] * (idle.sum() - idle)[:, None], costs[:, :, 1]], dim=2)
         best = costs[costs.prod(dim=2).argmin(dim=0), torch.arange(costs.shape[1])]
         refused = float(best[:, 1].isinf().double().mean())
-        return REFUSED + refused if refused else math.log(edp_js(chip, *best.sum(dim=0).tolist()))
+        return REFUSED + refused if refused else self._ln_cost(chip, *best.sum(dim=0).tolist())
+
+    def _ln_cost(self, chip, energy_pj, cycles):
+        """ln EDP with the penalty for what the chip breaks."""
+        return math.log(edp_js(chip, energy_pj, cycles)) + self.targets.penalty(*_units(chip, energy_pj, cycles))
 
     def log_costs(self, chips: Sequence[AcceleratorConfig | None]) -> Tensor:
         """float64 [chips], finite: ln EDP of chips that were priced for the present network.
@@ -97,7 +108,7 @@ class DesignPricer:
         return network == self._network and chip in self._edp
 
     def best(self, count: int) -> list[AcceleratorConfig]:
-        """The chips of least EDP of all priced for the present network, best first."""
+        """The chips of least EDP, as `edp_js` has it, of all priced for the present network, best first."""
         runs = [chip for chip, edp in self._edp.items() if math.isfinite(edp)]
         return sorted(runs, key=self._edp.get)[:count]
 
@@ -119,10 +130,12 @@ class DesignPricer:
 
     def _area_excess(self, chip):
         """0 within the limit."""
-        if math.isinf(self.max_area_mm2):
+        limit = self.targets.max_area_mm2
+        if math.isinf(limit):
             return 0.0
         area_mm2 = sum(area_um2(chip, self.layers.technology).values()) * 1e-6
-        return 0.0 if area_mm2 <= self.max_area_mm2 else 1 + math.log(area_mm2 / self.max_area_mm2)
+        self.least_area_mm2 = min(self.least_area_mm2, area_mm2)
+        return 0.0 if area_mm2 <= limit else 1 + math.log(area_mm2 / limit)
 
     def _laid_out(self, port_bytes) -> list[LayerShape]:
         if port_bytes not in self._shapes:
@@ -132,17 +145,34 @@ class DesignPricer:
     def _edp_js(self, chip):
         costs = self.layers.on_chunks(chip, self._laid_out(chip.port_bytes))
         self._excess[chip] = float(costs[:, :, 1].amin(dim=1).isinf().double().mean())
-        if len(chip.chunks) == 1:
-            energy_pj, cycles = costs[:, 0].sum(dim=0).tolist()
-            return edp_js(chip, energy_pj, cycles)
-        placed = place_layers(self._network, costs)
-        chosen = chosen_costs(costs, placed)
-        energy_pj, cycles = chosen.sum(dim=0).tolist()
-        if math.isfinite(cycles):
-            times = design_schedule(placed.programs, dict(zip(placed.layers, map(int, chosen[:, 1]))), chip)
-            energy_pj += sum(map(self.layers.idle_pj, chip.alone)) * (times.cycles - cycles)
-            cycles = times.cycles
-        return edp_js(chip, energy_pj, cycles)
+        energy_pj, cycles = design_cost(self.layers, self._network, chip, costs)
+        edp = edp_js(chip, energy_pj, cycles)
+        penalty = self.targets.penalty(*_units(chip, energy_pj, cycles)) if math.isfinite(edp) else 0.0
+        return edp * math.exp(penalty)
+
+    def figures(self, chip: AcceleratorConfig) -> tuple[float, float, float]:
+        """(EDP in J s, energy in J, latency in s) of the present network on a chip that was priced for it."""
+        costs = self.layers.on_chunks(chip, self._laid_out(chip.port_bytes))
+        cost = design_cost(self.layers, self._network, chip, costs)
+        return edp_js(chip, *cost), *_units(chip, *cost)
+
+
+def design_cost(layers: LayerPricer, network: NetworkSpec, chip: AcceleratorConfig,
+                costs: Tensor) -> tuple[float, float]:
+    """Energy in pJ and cycles of one image, layers placed by `place_layers`; infinite where a layer cannot run.
+
+    costs: float64 [layers, chunks, 2], as `layers.on_chunks` has them.
+    """
+    if len(chip.chunks) == 1:
+        energy_pj, cycles = costs[:, 0].sum(dim=0).tolist()
+        return energy_pj, cycles
+    placed = place_layers(network, costs)
+    chosen = chosen_costs(costs, placed)
+    energy_pj, cycles = chosen.sum(dim=0).tolist()
+    if math.isinf(cycles):
+        return energy_pj, cycles
+    times = design_schedule(placed.programs, dict(zip(placed.layers, map(int, chosen[:, 1]))), chip)
+    return energy_pj + sum(map(layers.idle_pj, chip.alone)) * (times.cycles - cycles), times.cycles
 
 
 def place_layers(network: NetworkSpec, costs: Tensor) -> Pipeline:
@@ -164,3 +194,8 @@ def chosen_costs(costs: Tensor, placed: Pipeline) -> Tensor:
 def edp_js(chip: AcceleratorConfig, energy_pj: float, cycles: float) -> float:
     """EDP of layers of that energy and cycles in all, with what a run adds to their cycles."""
     return energy_pj * 1e-12 * (cycles + RUN_CYCLES) * chip.clk_period_ns * 1e-9
+
+
+def _units(chip, energy_pj, cycles):
+    """The same in J and s."""
+    return energy_pj * 1e-12, (cycles + RUN_CYCLES) * chip.clk_period_ns * 1e-9

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from dna_asic.cosearch.das import AcceleratorSearch, chosen_costs, place_layers
 from dna_asic.cosearch.dns import NetworkSearch
-from dna_asic.cosearch.training import augment, batches
+from dna_asic.cosearch.targets import NO_TARGETS, Targets
+from dna_asic.cosearch.training import augment, batches, evaluate
 from dna_asic.data import DatasetSplits
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.networks import Macro, candidate_layers, expand
+from dna_asic.networks import Macro, build_network, candidate_layers, expand
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
 
 
@@ -20,8 +21,8 @@ from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
 class JointSettings:
     """warmup_epochs train weights alone; joint_epochs alternate weights, alpha and gamma.
 
-    das_steps: steps of gamma per joint epoch. hw_weight: lambda, the weight of the hardware cost (in units of the
-    current network's EDP logarithm) beside the cross-entropy.
+    das_steps: steps of gamma per joint epoch. hw_weight: lambda at the start, the weight of the hardware cost (in units
+    of the current network's EDP logarithm) beside the cross-entropy.
     """
 
     warmup_epochs: int = 10
@@ -33,7 +34,11 @@ class JointSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """What one epoch did; hardware entries are None while the weights warm up."""
+    """What one epoch did; hardware entries are None while the weights warm up.
+
+    hw_weight: lambda of the epoch. best_*: of the derived network, as the epoch began, on the best chip so far.
+    val_accuracy: of that network with the supernet's weights, where it has a target.
+    """
 
     epoch: int
     weight_loss: float
@@ -43,6 +48,10 @@ class EpochRecord:
     gamma_entropy: float | None = None
     sampled_edp_js: float | None = None
     best_edp_js: float | None = None
+    best_latency_ms: float | None = None
+    best_power_mw: float | None = None
+    val_accuracy: float | None = None
+    hw_weight: float | None = None
     choices: tuple[str, ...] | None = None
 
 
@@ -60,13 +69,17 @@ def candidate_shapes(layers: tuple[LayerSpec, ...], port_bytes: int) -> list[Lay
 
 
 class JointSearch:
-    """State of a co-search; `run_epoch` moves it by one epoch. Everything follows from the seed."""
+    """State of a co-search; `run_epoch` moves it by one epoch. Everything follows from the seed.
 
-    def __init__(self, macro: Macro, splits: DatasetSplits, network: NetworkSearch, accelerator: AcceleratorSearch,
-                 settings: JointSettings, seed: int):
-        self.macro, self.splits, self.settings = macro, splits, settings
+    Without an accelerator the network is searched for its cross-entropy alone. targets: what lambda is moved for.
+    """
+
+    def __init__(self, macro: Macro, splits: DatasetSplits, network: NetworkSearch,
+                 accelerator: AcceleratorSearch | None, settings: JointSettings, seed: int,
+                 targets: Targets = NO_TARGETS):
+        self.macro, self.splits, self.settings, self.targets = macro, splits, settings, targets
         self.network, self.accelerator = network, accelerator
-        self.epoch = 0
+        self.epoch, self.hw_weight = 0, settings.hw_weight if accelerator else 0.0
         self.generator = torch.Generator().manual_seed(seed)
         self.history: list[EpochRecord] = []
 
@@ -87,13 +100,13 @@ class JointSearch:
             weight_losses.append(self.network.train_weights_step(self._batch(self.splits.train, index, True)))
             if joint:
                 val = self._batch(self.splits.val, val_order[i % len(val_order)], False)
-                arch_losses.append(self.network.arch_step(val, hw_cost, self.settings.hw_weight))
+                arch_losses.append(self.network.arch_step(val, hw_cost, self.hw_weight))
             tick()
         record = EpochRecord(epoch=self.epoch, weight_loss=_mean(weight_losses), **hardware)
         if joint:
             record = dataclasses.replace(
                 record, task_loss=_mean([x.task for x in arch_losses]),
-                hw_loss=_mean([x.hardware for x in arch_losses]),
+                hw_loss=_mean([x.hardware for x in arch_losses]), hw_weight=self.hw_weight,
                 alpha_entropy=self.network.entropy(), choices=tuple(self.network.derive()))
             self.network.anneal()
         self.epoch += 1
@@ -106,18 +119,34 @@ class JointSearch:
             images = augment(images, self.generator, mirror=self.splits.name != "digits")
         return images, subset.labels[index]
 
-    def _search_accelerator(self) -> dict[str, float]:
-        network = expand(self.macro, self.network.derive())
+    def _search_accelerator(self) -> dict[str, float | None]:
+        """Move gamma, then lambda."""
+        if self.accelerator is None:
+            return {}
+        choices = self.network.derive()
+        network = expand(self.macro, choices)
         for _ in range(self.settings.das_steps):
             stats = self.accelerator.step(network)
-        return {"gamma_entropy": stats.entropy, "sampled_edp_js": stats.mean_cost, "best_edp_js": stats.best_cost}
+        edp_js, energy_j, latency_s = self.accelerator.figures()
+        accuracy = self._val_accuracy(choices) if self.targets.min_accuracy else None
+        self.hw_weight = self.targets.next_weight(self.hw_weight, self.settings.hw_weight, energy_j, latency_s,
+                                                  accuracy)
+        return {"gamma_entropy": stats.entropy, "sampled_edp_js": stats.mean_cost, "best_edp_js": edp_js,
+                "best_latency_ms": latency_s * 1e3, "best_power_mw": energy_j / latency_s * 1e3,
+                "val_accuracy": accuracy}
+
+    def _val_accuracy(self, choices):
+        module = build_network(self.macro, choices, 0, self.network.supernet)
+        return evaluate(module, self.splits.val.images, self.splits.val.labels)
 
     def candidate_costs(self) -> Tensor:
         """[layers, candidates]: each candidate's share of the logarithm of EDP, d ln(E T) = dE / E + dT / T.
 
         On the best chip so far, for the derived network's E and T. A candidate that this chip cannot run counts as
-        twice the dearest of its place.
+        twice the dearest of its place. Without an accelerator nothing costs.
         """
+        if self.accelerator is None:
+            return torch.zeros(self.network.supernet.alpha.shape, dtype=torch.float64)
         port, derived = self.accelerator.port_bytes, expand(self.macro, self.network.derive())
         blocks = [[candidate_shapes(layers, port) for layers in place] for place in candidate_layers(self.macro)]
         whole = [shape for _, shape in hardware_shapes(derived, port)]
@@ -136,15 +165,16 @@ class JointSearch:
     def state_dict(self) -> dict:
         """For a checkpoint: tensors, numbers and strings only."""
         return {"epoch": self.epoch, "generator": self.generator.get_state(), "network": self.network.state_dict(),
-                "accelerator": self.accelerator.state_dict(),
+                "accelerator": self.accelerator and self.accelerator.state_dict(), "hw_weight": self.hw_weight,
                 "history": [dataclasses.asdict(r) for r in self.history]}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a `state_dict` as if never stopped."""
-        self.epoch = state["epoch"]
+        self.epoch, self.hw_weight = state["epoch"], state["hw_weight"]
         self.generator.set_state(state["generator"])
         self.network.load_state_dict(state["network"])
-        self.accelerator.load_state_dict(state["accelerator"])
+        if self.accelerator:
+            self.accelerator.load_state_dict(state["accelerator"])
         self.history = [EpochRecord(**r) for r in state["history"]]
 
 

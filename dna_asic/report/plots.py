@@ -75,3 +75,23 @@ def scatter_chart(path: Path, panels: Sequence[tuple[str, str, Mapping[str, Sequ
         axes[-1].legend()
         figure.suptitle(title)
         write_atomically(path, lambda scratch: figure.savefig(scratch, dpi=150, metadata={"Software": None}))
+
+
+def front_chart(path: Path, named: Mapping[str, Sequence[tuple[float, float]]], front: Sequence[tuple[float, float]],
+                labels: tuple[str, str], title: str) -> None:
+    """Points (x, y) by name, x logarithmic, and a line of steps through the `front`, which is ordered by x; labels: of
+    x and y. Written to `path` as PNG.
+    """
+    with matplotlib.rc_context({"font.size": 8}):
+        figure = Figure(figsize=(5, 4), layout="constrained")
+        axis = figure.subplots()
+        for i, (name, points) in enumerate(named.items()):
+            axis.plot(*zip(*points, strict=True), linestyle="", marker="o", color=f"C{i}", label=name)
+        axis.step(*zip(*front, strict=True), where="post", color="black", linewidth=1, marker="o", markersize=10,
+                  fillstyle="none", label="front")
+        axis.set_xscale("log")
+        axis.set_xlabel(labels[0])
+        axis.set_ylabel(labels[1])
+        axis.legend()
+        figure.suptitle(title)
+        write_atomically(path, lambda scratch: figure.savefig(scratch, dpi=150, metadata={"Software": None}))

@@ -5,9 +5,19 @@ import itertools
 import pytest
 import torch
 
-from dna_asic.cosearch.das import RECALLED, AcceleratorSearch, edp_js, polish, search_accelerator, search_within
+from dna_asic.cosearch.das import (
+    RECALLED,
+    AcceleratorSearch,
+    edp_js,
+    fixed_accelerator,
+    polish,
+    require_chip,
+    search_accelerator,
+    search_within,
+)
 from dna_asic.cosearch.gumbel import GumbelSettings
 from dna_asic.cosearch.pricing import GreedyPricer, LayerPricer
+from dna_asic.cosearch.targets import Targets
 from dna_asic.cost import evaluate_design, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
@@ -221,3 +231,34 @@ def test_search_turns_to_another_network():
 def test_search_accelerator_wrong_network_too_large():
     with pytest.raises(InfeasibleDesign, match="no sampled chip could run the network"):
         search_accelerator(HUGE, TIGHT, TECHNOLOGY, seed=0, steps=1)
+
+
+def test_search_accelerator_keeps_latency_and_power_at_the_cost_of_edp():
+    free = search_accelerator(NETWORK, SPACE, TECHNOLOGY, seed=0, steps=2).report
+    power_mw = free.energy_j / free.latency_s * 1e3
+    targets = Targets(max_power_mw=0.7 * power_mw)
+    search = make(targets=targets)
+    found = search_accelerator(NETWORK, SPACE, TECHNOLOGY, seed=0, steps=6, designs=search.designs).report
+    assert found.energy_j / found.latency_s * 1e3 <= 0.7 * power_mw and found.edp_js > free.edp_js
+
+
+@pytest.mark.parametrize(("targets", "message"), [
+    (Targets(max_latency_ms=1e-4), "'n': the nearest chip found in space 'default' breaks max_latency_ms 0.0001 with"),
+    (Targets(max_area_mm2=1e-3), r"no sampled chip within max_area_mm2 0.001 \(the smallest met has 0.*; allow more")])
+def test_search_accelerator_wrong_targets_that_none_keeps(targets, message):
+    with pytest.raises(InfeasibleDesign, match=message):
+        search_accelerator(NETWORK, SPACE, TECHNOLOGY, seed=0, steps=1, designs=make(targets=targets).designs)
+    if targets.max_area_mm2 < 1:
+        with pytest.raises(InfeasibleDesign, match=message):
+            require_chip(NETWORK, SPACE, TECHNOLOGY, seed=0, tries=1, targets=targets)
+
+
+def test_fixed_accelerator_has_the_best_mapping_of_its_chip():
+    chip = make().space.feasible(torch.Generator().manual_seed(0))[1]
+    found = fixed_accelerator(chip, NETWORK, SPACE, TECHNOLOGY, seed=0)
+    assert found.accelerator == chip and found.evaluations > 0
+    assert found[:4] == make().map_whole(chip, NETWORK, 0)[:4]
+    with pytest.raises(InfeasibleDesign, match=f"chip '{chip.name}' breaks max_area_mm2 0.01 with"):
+        fixed_accelerator(chip, NETWORK, SPACE, TECHNOLOGY, seed=0, targets=Targets(max_area_mm2=0.01))
+    with pytest.raises(InfeasibleDesign):
+        fixed_accelerator(chip, HUGE, SPACE, TECHNOLOGY, seed=0)

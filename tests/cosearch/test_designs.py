@@ -7,6 +7,7 @@ import torch
 
 from dna_asic.cosearch.designs import DesignPricer, edp_js
 from dna_asic.cosearch.pricing import GreedyPricer
+from dna_asic.cosearch.targets import PENALTY
 from dna_asic.cost import area_um2
 from dna_asic.das import small_network
 from dna_asic.gads import GadsSpace
@@ -61,3 +62,29 @@ def test_nothing_priced_has_no_best(cap):
     pricer = make(max_area_mm2=cap)
     pricer.edp_js(chips(1), NETWORK) if cap < 1 else None
     assert pricer.best(3) == [] and pricer.evaluations == 0
+
+
+def test_chips_above_latency_or_power_cost_more_the_more_they_are_above():
+    asked = chips(12)
+    free = make()
+    edp = free.edp_js(asked, NETWORK)
+    runs = [chip for chip, x in zip(asked, edp) if x.isfinite()]
+    figures = [free.figures(chip) for chip in runs]
+    assert [x for x, *_ in figures] == edp[edp.isfinite()].tolist()
+    for name, values in (("max_latency_ms", [1e3 * t for _, _, t in figures]),
+                         ("max_power_mw", [1e3 * e / t for _, e, t in figures])):
+        limit = sorted(values)[len(values) // 2]
+        priced = make(**{name: limit})
+        plain = torch.tensor([x for x, *_ in figures], dtype=torch.float64)
+        nats = (priced.edp_js(runs, NETWORK) / plain).log()
+        over = [PENALTY * (1 + math.log(v / limit)) if v > limit else 0.0 for v in values]
+        assert nats.tolist() == pytest.approx(over, abs=1e-9) and max(over) > 0
+        assert priced.figures(runs[0]) == figures[0]
+        guessed = (priced.estimates(runs, NETWORK) - free.estimates(runs, NETWORK)).tolist()
+        assert min(guessed) == 0 < max(guessed)
+
+
+def test_least_area_is_of_all_asked_for():
+    pricer, asked = make(max_area_mm2=1e-6), chips(4)
+    pricer.edp_js(asked, NETWORK)
+    assert pricer.least_area_mm2 == min(sum(area_um2(chip, TECHNOLOGY).values()) * 1e-6 for chip in asked)

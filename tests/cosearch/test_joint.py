@@ -9,6 +9,7 @@ from dna_asic.cosearch.das import AcceleratorSearch
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.gumbel import GumbelSettings
 from dna_asic.cosearch.joint import JointSearch, JointSettings
+from dna_asic.cosearch.targets import NO_TARGETS, STEP, Targets
 from dna_asic.data import DatasetSplits, Subset
 from dna_asic.gads import GadsSpace
 from dna_asic.mapping.layout import hardware_shapes
@@ -31,11 +32,11 @@ def part(count, seed):
 SPLITS = DatasetSplits(name="digits", num_classes=4, train=part(24, 0), val=part(16, 1), test=part(16, 2))
 
 
-def make(seed=0, **settings):
+def make(seed=0, targets=NO_TARGETS, **settings):
     return JointSearch(
         MACRO, SPLITS, NetworkSearch(MACRO, DnsSettings(epochs=2), seed),
-        AcceleratorSearch(SPACE, load_technology("asic-28nm"), seed, GumbelSettings(samples=3)),
-        dataclasses.replace(SETTINGS, **settings), seed)
+        AcceleratorSearch(SPACE, load_technology("asic-28nm"), seed, GumbelSettings(samples=3), targets=targets),
+        dataclasses.replace(SETTINGS, **settings), seed, targets)
 
 
 def test_epochs_warm_up_then_search_both():
@@ -48,6 +49,8 @@ def test_epochs_warm_up_then_search_both():
     assert not torch.equal(alpha, joint.network.supernet.alpha) and joint.accelerator.gumbel.steps == 1
     assert 0 < second.best_edp_js <= second.sampled_edp_js and second.hw_loss > 0 and len(second.choices) == 2
     assert joint.history == [first, second] and joint.epochs == 3
+    assert (first.hw_weight, second.hw_weight, second.val_accuracy) == (None, 0.02, None)
+    assert second.best_edp_js == pytest.approx(second.best_power_mw * second.best_latency_ms**2 * 1e-9)
 
 
 def test_candidate_costs_of_the_derived_network_add_up():
@@ -90,8 +93,31 @@ def test_hardware_weight_makes_networks_cheaper():
     assert macs[1] < macs[0]
 
 
+@pytest.mark.parametrize(("targets", "votes"), [
+    (Targets(max_latency_ms=1e-6), 1), (Targets(max_power_mw=1e-3), 1), (Targets(max_latency_ms=1e3), 0),
+    (Targets(min_accuracy=1.0), -1), (Targets(max_latency_ms=1e-6, min_accuracy=1.0), 0)],
+    ids=["slow", "hungry", "kept", "wrong", "slow and wrong"])
+def test_weight_of_the_hardware_follows_the_targets(targets, votes):
+    joint = make(targets=targets, warmup_epochs=0)
+    first, second = joint.run_epoch(), joint.run_epoch()
+    assert (first.hw_weight, second.hw_weight) == (0.02 * STEP**votes, 0.02 * STEP**(2 * votes))
+    assert (first.val_accuracy is None) == (not targets.min_accuracy) and first.best_edp_js < 1
+
+
+def test_network_alone_is_searched_without_hardware():
+    joint = JointSearch(MACRO, SPLITS, NetworkSearch(MACRO, DnsSettings(epochs=2), 0), None, SETTINGS, 0)
+    alpha = joint.network.supernet.alpha.detach().clone()
+    joint.run_epoch()
+    record = joint.run_epoch()
+    assert (record.hw_loss, record.hw_weight, record.best_edp_js) == (0, 0, None)
+    assert not torch.equal(alpha, joint.network.supernet.alpha)
+    again = JointSearch(MACRO, SPLITS, NetworkSearch(MACRO, DnsSettings(epochs=2), 5), None, SETTINGS, 5)
+    again.load_state_dict(joint.state_dict())
+    assert again.run_epoch() == joint.run_epoch()
+
+
 def test_checkpoint_resumes_exactly(tmp_path):
-    whole = make()
+    whole = make(targets=Targets(max_latency_ms=1e-6))
     for _ in range(2):
         whole.run_epoch()
     torch.save(whole.state_dict(), tmp_path / "joint.pt")
@@ -99,4 +125,4 @@ def test_checkpoint_resumes_exactly(tmp_path):
     again = make(seed=7)
     again.load_state_dict(torch.load(tmp_path / "joint.pt", weights_only=True))
     assert again.run_epoch() == expected and again.history == whole.history
-    assert again.accelerator.best == whole.accelerator.best
+    assert again.accelerator.best == whole.accelerator.best and again.hw_weight == whole.hw_weight > 0.02

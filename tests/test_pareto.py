@@ -1,0 +1,156 @@
+"""The command that makes a front of searches: its points, what it keeps, where it runs them."""
+
+import functools
+import inspect
+import json
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from dna_asic import pareto, search
+from dna_asic.errors import InfeasibleDesign, TargetMissed, ToolError
+from dna_asic.report.files import write_json_atomically
+from dna_asic.runs import MARKER, RunFolder
+
+FIGURES = {"joint-0.002": (0.97, 5e-11), "joint-0.02": (0.96, 3e-11), "joint-0.2": (0.90, 3e-11),
+           "sequential": (0.98, 9e-11), "network-only": (0.97, 7e-11)}
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """Searches that end at once with FIGURES; the list has what each was asked for."""
+    asked = []
+
+    def fake(args):
+        asked.append((args.name, args.mode, args.hw_weight, bool(args.resume)))
+        run = RunFolder.open(args.resume, allow_partial=True) if args.resume else RunFolder.create(
+            args.name, args.runs_dir)
+        write_json_atomically(run.path / search.ARGUMENTS, {
+            k: v for k, v in vars(args).items() if k not in search.NOT_KEPT})
+        if args.name == fake.stopped:
+            raise KeyboardInterrupt
+        if args.name == fake.infeasible:
+            raise InfeasibleDesign("no chip keeps max_power_mw 1")
+        accuracy, edp = FIGURES[args.name]
+        missed = [{"target": "min_accuracy", "limit": 0.95, "value": accuracy, "kept": accuracy >= 0.95}]
+        write_json_atomically(run.path / "summary.json", {
+            "int8_test_accuracy": accuracy, "edp_js": edp, "energy_j": 1e-6, "latency_cycles": 9, "area_mm2": 0.5,
+            "targets": missed})
+        run.finish()
+        print(f"a table of {args.name}")
+        if accuracy < 0.95:
+            raise TargetMissed("misses min_accuracy", {})
+
+    fake.stopped = fake.infeasible = None
+    monkeypatch.setattr(search, "search", fake)
+    return SimpleNamespace(asked=asked, fake=fake)
+
+
+def command(folder, *more):
+    return pareto.main(["--points", "3", "--name", "p", "--runs-dir", str(folder), "--quiet", *more])
+
+
+def test_points_table_picture_and_last_line(searched, tmp_path, capsys):
+    assert command(tmp_path, "--mode", "joint", "--mode", "sequential", "--mode", "network-only") == 0
+    assert searched.asked == [
+        ("joint-0.002", "joint", 0.002, False), ("joint-0.02", "joint", 0.02, False),
+        ("joint-0.2", "joint", 0.2, False), ("sequential", "sequential", 0.02, False),
+        ("network-only", "network-only", 0.02, False)]
+    folder, printed = tmp_path / "p", capsys.readouterr().out
+    record = json.loads((folder / "pareto.json").read_text())
+    assert [p["hw_weight"] for p in record["points"]] == [0.002, 0.02, 0.2, None, None]
+    assert record["front"] == [str(folder / name) for name in ("joint-0.02", "joint-0.002", "sequential")]
+    assert printed.splitlines()[-1] == (f"pareto: points=5 front=3 best_accuracy=0.9800 least_edp_js=3e-11 "
+                                        f"out={folder}")
+    assert re.search(r"^joint +0.2 .* missed: min_accuracy +\S+joint-0.2$", printed, re.MULTILINE)
+    assert "a table of" not in printed and "a table of sequential" in (folder / "sequential.log").read_text()
+    assert (folder / "pareto.png").stat().st_size > 5_000 and (folder / "pareto.md").read_text().count("\n") == 7
+    assert json.loads((folder / "origin.json").read_text())["command"].startswith("python -m dna_asic.pareto")
+
+
+def test_finished_points_are_kept_and_half_finished_ones_resumed(searched, tmp_path, capsys):
+    searched.fake.stopped = "joint-0.02"
+    assert command(tmp_path) == 130
+    assert "--points 3 --name p" in capsys.readouterr().err and (tmp_path / "p/joint-0.02" / MARKER).exists()
+    searched.fake.stopped = None
+    searched.asked.clear()
+    (tmp_path / "p/joint-0.2").mkdir()
+    (tmp_path / "p/joint-0.2" / MARKER).touch()  # stopped before it wrote its arguments
+    assert command(tmp_path) == 0
+    assert [(name, resumed) for name, *_, resumed in searched.asked] == [("joint-0.02", True), ("joint-0.2", False)]
+    first = capsys.readouterr().out
+    assert command(tmp_path) == 0 and len(searched.asked) == 2 and capsys.readouterr().out == first
+
+
+def test_points_without_a_design_are_told(searched, tmp_path, capsys):
+    searched.fake.infeasible = "joint-0.02"
+    assert command(tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "not shown: " in printed and "no chip keeps max_power_mw 1" in printed and "pareto: points=2" in printed
+    assert command(tmp_path, "--hw-weights", "0.02") == 2
+    assert "No point has a design" in capsys.readouterr().err
+
+
+def test_wrong_options_of_a_kept_point(searched, tmp_path, capsys):
+    assert command(tmp_path) == 0
+    assert command(tmp_path, "--epochs", "3") == 2
+    assert re.search(r"joint-0.002' was made with epochs 16, not 3: give another --name", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("wrong,message", [
+    (["--points", "0"], "--points and --processes must be at least 1, not 0 and 1"),
+    (["--max-area-mm2", "-1"], "--max-area-mm2 must be in"), (["--target", "asic-3nm"], "Target must be one of")])
+def test_wrong_arguments(tmp_path, capsys, wrong, message):
+    assert command(tmp_path, *wrong) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_wrong_weights(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        pareto.main(["--hw-weights", "little"])
+    assert "must be numbers with commas between, not 'little'" in capsys.readouterr().err
+
+
+def test_weights_are_spaced_by_equal_ratios():
+    assert pareto.spaced(1) == [0.02] and pareto.spaced(2) == [0.002, 0.2]
+    assert pareto.spaced(5) == [0.002, 0.00632, 0.02, 0.0632, 0.2]
+
+
+def test_front_has_no_equals():
+    points = [pareto.Point(mode="joint", hw_weight=n, run=str(n), accuracy=a, edp_js=e)
+              for n, (a, e) in enumerate([(0.9, 2.0), (0.9, 1.0), (0.9, 1.0), (0.8, 0.5), (0.7, 0.6)])]
+    failed = pareto.Point(mode="joint", hw_weight=9, run="9", failure="none")
+    assert [p.run for p in pareto.front([*points, failed])] == ["3", "1"]
+
+
+def test_executors_are_alike(monkeypatch):
+    calls = []
+
+    def remote(function):
+        assert inspect.isfunction(function)  # as Ray asks
+        return SimpleNamespace(remote=lambda item: lambda: function(item))
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(
+        init=lambda address: calls.append(address), shutdown=lambda: calls.append("end"), remote=remote,
+        get=lambda reference: reference()))
+    for processes, address in ((1, None), (2, None), (1, "auto")):
+        with pareto.executor(processes, address) as mapped:
+            assert list(mapped(functools.partial(max, 0), [-3, 2])) == [0, 2]
+    assert calls == ["auto", "end"]
+    with pytest.raises(KeyboardInterrupt), pareto.executor(2, None) as mapped:
+        next(iter(mapped(abs, [1])))
+        raise KeyboardInterrupt
+
+
+def test_wrong_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ToolError, match="needs the Python package 'ray'"), pareto.executor(1, "auto"):
+        pass
+
+    def refuse(address):
+        raise ConnectionError("nobody there")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=refuse))
+    with pytest.raises(ToolError, match="no cluster at 'auto' .nobody there.; start one"), pareto.executor(1, "auto"):
+        pass
