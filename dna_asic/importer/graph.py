@@ -40,10 +40,11 @@ class Linear:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scale:
-    """x * factor + shift, both [C] or [1]: batch normalisation, or arithmetic with constants."""
+    """x * factor + shift, both [n] along `axis` or [1]: batch normalisation, or arithmetic with constants."""
 
     factor: np.ndarray
     shift: np.ndarray
+    axis: int = 1
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,14 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graph:
-    """Nodes in the order of execution. input_shape: of one image, without the batch."""
+    """Nodes in the order of execution. input_shape: of one image, without the batch, channels first.
+
+    channels_last: the first nodes read the image as [1, H, W, C].
+    """
 
     name: str
     input: str
     input_shape: tuple[int, ...]
     nodes: tuple[Node, ...]
     output: str
+    channels_last: bool = False

@@ -33,6 +33,7 @@ from dna_asic.importer.graph import (
 )
 from dna_asic.importer.kernels import block_diagonal, embedded, one_stride, scattered, summed_pads
 from dna_asic.importer.pooling import lower_pool
+from dna_asic.importer.unsupported import listed
 from dna_asic.spec.layer import Activation, LayerShape
 
 MAX_PARTS = 4  # tensors of a concatenation that convolutions read one by one; more are put into one tensor
@@ -55,16 +56,16 @@ def make_layers(graph: Graph) -> Layers:
     """
     _check_sizes(graph)
     builder, faults = Builder(graph), []
-    views = {graph.input: View.of(builder.input).reshaped((1, *graph.input_shape))}
+    views = {graph.input: _image(builder, graph)}
     for node in graph.nodes:
         try:
             views[node.output] = LOWER[type(node.op)](builder, node, *(views[name] for name in node.inputs))
         except SpecError as error:
-            faults.append(f"{node.place}: {error}")
+            faults.append((node.place, str(error)))
             chw = node.shape[1:] if len(node.shape) == 4 and node.shape[0] == 1 else (int(np.prod(node.shape)), 1, 1)
             views[node.output] = View.of(Unmade(name=node.output, chw=chw)).reshaped(node.shape)
     if faults:
-        raise SpecError("\n".join(faults))
+        raise SpecError(listed(faults))
     output = _output(builder, views[graph.output])
     return Layers(drafts=builder.needed(output), input=builder.input, notes=tuple(builder.notes))
 
@@ -74,6 +75,15 @@ def _check_sizes(graph):
               for node in graph.nodes if not 1 <= np.prod([float(n) for n in node.shape]) <= MAX_ELEMENTS]
     if faults:
         raise SpecError("\n".join(faults))
+
+
+def _image(builder: Builder, graph: Graph) -> View:
+    image = View.of(builder.input).reshaped((1, *graph.input_shape))
+    if not graph.channels_last:
+        return image
+    builder.notes.append(f"input '{graph.input}' has its channels last; the host and --calibration give "
+                         f"{list(graph.input_shape)}, channels first.")
+    return image.rearranged(image.elements().transpose(0, 2, 3, 1))
 
 
 def _output(builder: Builder, view: View) -> Draft:
@@ -152,20 +162,30 @@ def _linear(builder: Builder, node: Node, view: View) -> View:
 
 
 def _scale(builder: Builder, node: Node, view: View) -> View:
-    factor, shift = node.op.factor, node.op.shift
-    if len(factor) == 1 or view.in_order:
-        view = builder.elementwise(f"{node.name}_select", view)
-    else:
-        view = View.of(builder.plain(f"{node.name}_select", view), open=True).reshaped(view.shape)
+    if view.shape != node.shape:
+        raise SpecError(f"it makes {list(node.shape)} of {list(view.shape)}; constants must keep the shape.")
+    view = builder.elementwise(f"{node.name}_select", view)
     tensor = view.parts[0]
-    if len(factor) not in (1, tensor.chw[0]):
-        raise SpecError(f"its {len(factor)} constants do not go with the {tensor.chw[0]} channels of the map that it "
-                        f"reads; apply it before flattening.")
+    factor, shift = (_of_channels(view, values, node.op.axis) for values in (node.op.factor, node.op.shift))
     if view.open and tensor.foldable:
         tensor.scaled(factor, shift)
     else:
         tensor = builder.per_channel(node.name, tensor, factor, shift)
     return view.onto(tensor, builder.is_open(node))
+
+
+def _of_channels(view: View, values: np.ndarray, axis: int) -> np.ndarray:
+    """`values` along `axis` of the view in the order of its tensor's channels; one number stays one."""
+    if len(values) == 1:
+        return values
+    tensor, elements = view.parts[0], np.empty(view.parts[0].size)
+    shape = [-1 if i == axis else 1 for i in range(len(view.shape))]
+    elements[view.elements().ravel()] = np.broadcast_to(values.reshape(shape), view.shape).ravel()
+    channels = elements.reshape(tensor.chw[0], -1)
+    if (channels != channels[:, :1]).any():
+        raise SpecError(f"its {len(values)} constants along axis {axis} of {list(view.shape)} are not one per channel "
+                        f"of the map that it reads; apply it before flattening.")
+    return channels[:, 0]
 
 
 def _clamp(builder: Builder, node: Node, view: View) -> View:

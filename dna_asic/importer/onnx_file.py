@@ -47,7 +47,7 @@ class OnnxFile:
         self._bytes = 0
         for tensor in model.graph.initializer:
             self._keep(tensor.name, numpy_helper.to_array(tensor))
-        self.nodes = [node for node in model.graph.node if not self._folds(node)]
+        self.nodes = self._fold(model)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -81,7 +81,8 @@ class OnnxFile:
     def _single_output(self, model) -> str:
         if len(model.graph.output) != 1:
             raise SpecError(f"{self.subject} has {len(model.graph.output)} outputs "
-                            f"({', '.join(o.name for o in model.graph.output)}); export it with one.")
+                            f"({', '.join(o.name for o in model.graph.output)}); export it with one, or cut it "
+                            f"by onnx.utils.extract_model.")
         return model.graph.output[0].name
 
     def _check_claims(self, graph) -> None:
@@ -133,18 +134,20 @@ class OnnxFile:
             raise SpecError(f"{self.subject} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}); the chip "
                             f"reads one image.")
         dims = inputs[0].type.tensor_type.shape.dim
-        if dims and not dims[0].dim_value:
+        if dims and dims[0].dim_value < 1:
             batch = dims[0].dim_param
             for value in (inputs[0], *model.graph.output, *model.graph.value_info):
                 for dim in value.type.tensor_type.shape.dim:
                     if dim.dim_param == batch and batch:
                         dim.dim_value = 1
+                    elif dim.dim_value < 0:  # PaddlePaddle's word for unknown
+                        dim.ClearField("dim_value")
             dims[0].dim_value = 1
         shape = [d.dim_value or d.dim_param or "?" for d in dims]
         if len(shape) not in (2, 4) or not all(isinstance(d, int) and d > 0 for d in shape):
             raise SpecError(f"{self.subject}: input '{inputs[0].name}' has shape {_list(shape)}; it must be "
                             f"[1, channels, height, width] or [1, features] in numbers: export it without "
-                            f"dynamic axes.")
+                            f"dynamic axes, or fix them by onnxruntime.tools.make_dynamic_shape_fixed.")
         if shape[0] != 1:
             raise SpecError(f"{self.subject}: input '{inputs[0].name}' is a batch of {shape[0]}; export it with one "
                             f"image.")
@@ -161,7 +164,8 @@ class OnnxFile:
         try:
             inferred = shape_inference.infer_shapes(model, strict_mode=_all_known(model), data_prop=True)
         except (shape_inference.InferenceError, ValueError) as error:
-            raise SpecError(f"{self.subject} has shapes that contradict each other: {_first_line(error)}") from error
+            raise SpecError(f"{self.subject} has shapes that cannot be inferred: {_first_line(error)}; export it "
+                            f"again.") from error
         graph, shapes = inferred.graph, {t.name: tuple(t.dims) for t in inferred.graph.initializer}
         for value in (*graph.input, *graph.value_info, *graph.output):
             dims = value.type.tensor_type.shape.dim
@@ -178,6 +182,21 @@ class OnnxFile:
         if count > MAX_CONSTANT_BYTES:
             raise SpecError(f"{self.subject} claims {count / 1e9:.3g} GB of constants; at most "
                             f"{MAX_CONSTANT_BYTES / 1e9:.3g} GB are read.")
+
+    def _fold(self, model) -> list:
+        """The nodes that depend on the image. The others may compute sizes: shapes are inferred again with these."""
+        nodes = list(model.graph.node)
+        while True:
+            rest = []
+            for node in nodes:
+                if not self._folds(node):
+                    rest.append(node)
+                elif (values := self.constants[node.output[0]]).dtype == np.int64:
+                    node.CopyFrom(helper.make_node("Constant", [], node.output, value=numpy_helper.from_array(values)))
+            unknown = any(name not in self.shapes for node in rest for name in filter(None, node.output))
+            if not unknown or len(rest) == len(nodes):
+                return rest
+            self.shapes, nodes = self._infer(model), rest
 
     def _folds(self, node) -> bool:
         """Compute a node of constants; False for one that depends on the image."""

@@ -26,9 +26,10 @@ from dna_asic.importer.graph import (
 )
 from dna_asic.importer.onnx_file import OnnxFile
 from dna_asic.importer.ops import SAME, arithmetic, batch_norm, cut, reshape
-from dna_asic.importer.unsupported import lacking
+from dna_asic.importer.unsupported import lacking, listed
 from dna_asic.spec.layer import PoolOp
 
+TO_CHANNELS_FIRST = [0, 3, 1, 2]
 INT8_ZERO = {np.dtype("int8"): 0, np.dtype("uint8"): 128}  # zero points of symmetric integers, by type
 
 
@@ -272,13 +273,20 @@ class _Reader:
         for proto in self.file.nodes:
             self._read(_Call(self.file, proto, self.steps))
         file = self.file
-        reasons = [f"{n.place}: {n.op.reason}" for n in self.nodes if isinstance(n.op, Unsupported)]
+        reasons = [(n.place, n.op.reason) for n in self.nodes if isinstance(n.op, Unsupported)]
         unknown = [n for n in self.nodes if not n.shape]
         if unknown:
-            raise SpecError("\n".join(reasons) or f"{unknown[0].place}: the shape of its output cannot be inferred; "
+            raise SpecError(listed(reasons) or f"{unknown[0].place}: the shape of its output cannot be inferred; "
                             f"export the model with fixed shapes.")
-        return Graph(name=file.name, input=file.input, input_shape=file.input_shape, nodes=tuple(self.nodes),
-                     output=file.output)
+        shape, last = file.input_shape, self._channels_last()
+        return Graph(name=file.name, input=file.input, input_shape=(shape[2], *shape[:2]) if last else shape,
+                     nodes=tuple(self.nodes), output=file.output, channels_last=last)
+
+    def _channels_last(self) -> bool:
+        """Whether the image, or what has its shape, is turned to channels first: exports of TensorFlow."""
+        image = self.file.shapes[self.file.input]
+        return any(node.op_type == "Transpose" and self.file.shapes.get(node.input[0]) == image
+                   and _Call(self.file, node, {}).get("perm") == TO_CHANNELS_FIRST for node in self.file.nodes)
 
     def _read(self, call: _Call) -> None:
         missing = [name for name in call.read if name not in self.known]
@@ -289,6 +297,8 @@ class _Reader:
         try:
             if call.proto.domain not in ("", "ai.onnx") or call.kind not in KNOWN:
                 raise SpecError(lacking(call.kind, KNOWN))
+            if not call.read and call.kind != "DequantizeLinear":
+                raise SpecError("it computes with constants alone; simplify the model first (onnxsim).")
             if any(name not in self.file.shapes for name in (*call.read, *call.outputs)):
                 self._append(call, SAME)  # behind an unknown operator, which is reported
             elif call.kind in special:

@@ -15,24 +15,23 @@ def batch_norm(weight, bias, mean, variance, epsilon: float) -> Scale:
 
 
 def arithmetic(kind: str, value: np.ndarray, shape: tuple[int, ...]) -> Scale:
-    """x `kind` value (add, sub, mul, div) for x of `shape`. Raises SpecError unless it is one number per channel."""
-    value = _per_channel(np.asarray(value, dtype=np.float64), shape)
+    """x `kind` value (add, sub, mul, div) for x of `shape`. Raises SpecError unless it differs along one axis only."""
+    value, axis = _along_one_axis(np.asarray(value, dtype=np.float64), len(shape))
     one, zero = np.ones_like(value), np.zeros_like(value)
     if kind == "div":
         if not value.all():
             raise SpecError("it divides by zero.")
-        return Scale(factor=1 / value, shift=zero)
-    return {"add": Scale(factor=one, shift=value), "sub": Scale(factor=one, shift=-value),
-            "mul": Scale(factor=value, shift=zero)}[kind]
+        return Scale(factor=1 / value, shift=zero, axis=axis)
+    factor, shift = {"add": (one, value), "sub": (one, -value), "mul": (value, zero)}[kind]
+    return Scale(factor=factor, shift=shift, axis=axis)
 
 
-def _per_channel(value, shape):
-    whole = value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
-    if whole.size == 1:
-        return whole.reshape(1)
-    if whole.shape != (1, shape[1], *(1,) * (len(shape) - 2)):
+def _along_one_axis(value, rank):
+    whole = value.reshape((1,) * (rank - value.ndim) + value.shape)
+    axes = [axis for axis, count in enumerate(whole.shape) if count > 1]
+    if len(axes) > 1:
         raise SpecError(f"its constant has shape {list(value.shape)}; the chip has one number per channel.")
-    return whole.ravel()
+    return whole.ravel(), axes[0] if axes else 1
 
 
 def reshape(shape: tuple[int, ...]) -> Rearrange:

@@ -1,6 +1,7 @@
 """Broken and hostile ONNX files: one clear error each, and no memory for what a file only claims."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,10 @@ def no_model():
 
 def empty():
     return b""
+
+
+def unknown_operator():
+    return make([node("Convv", "x", "w", "y")], [1, 4, 9, 7], {"w": W3})
 
 
 def dynamic_shape():
@@ -116,6 +121,7 @@ FILES = {
     truncated: "is no whole ONNX file",
     no_model: "is no whole ONNX file",
     empty: "has 0 bytes",
+    unknown_operator: r"Convv node 'Convv:y' \(output 'y'\): the chip has no Convv; did you mean Conv",
     dynamic_shape: r"input 'x' has shape \[1, 4, height, width\].*without dynamic axes",
     old_opset: "must have an opset in 7..*, not 6",
     opset_of_the_future: "must have an opset in 7..*, not 999",
@@ -205,10 +211,13 @@ def test_file_wrong_bytes_never_a_traceback(seed, tmp_path):
         assert str(error)
 
 
-@pytest.mark.parametrize("make_file", [truncated, initialisers_claimed, dynamic_shape], ids=lambda f: f.__name__)
+FIVE = [truncated, unknown_operator, dynamic_shape, old_opset, initialisers_claimed]
+
+
+@pytest.mark.parametrize("make_file", FIVE, ids=lambda f: f.__name__)
 def test_command_wrong_file_is_one_error(make_file, tmp_path, capsys):
     path = write(make_file(), tmp_path)
     assert command.main(["--network", str(path), "--calibration", "random", "--runs-dir", str(tmp_path / "runs")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: Model") and error.count("\n") == 1
+    assert error.startswith("error: ") and error.count("\n") == 1 and re.search(FILES[make_file], error)
     assert not (tmp_path / "runs").exists()

@@ -1,9 +1,11 @@
 """Every operator alone or in its usual company: the imported network computes what onnxruntime does."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
-from onnx import helper
+from onnx import TensorProto, helper
 
 from dna_asic.errors import SpecError
 from dna_asic.importer import from_onnx
@@ -46,6 +48,9 @@ CASES = {  # nodes from x [1, 4, 9, 7] to y; constants; layers
     "constants": ([node("Sub", "x", "a", "t"), node("Div", "t", "b", "u"), node("Mul", "c", "u", "v"),
                    node("Add", "v", "d", "y")],
                   {"a": weight(4, 1, 1), "b": np.float32(2), "c": weight(1, 4, 1, 1), "d": weight(4, 1, 1)}, 1),
+    "constants-of-shuffled-channels": ([node("Gather", "x", "order", "t", axis=1), node("Mul", "t", "a", "u"),
+                                        node("Conv", "u", "w", "y")],
+                                       {"order": np.array([2, 0, 3, 1]), "a": weight(4, 1, 1), "w": W3}, 2),
     "clip": ([node("Conv", "x", "w", "t"), node("Clip", "t", "lo", "hi", "y")],
              {"w": W3 * 30, "lo": np.float32(0), "hi": np.float32(6)}, 1),
     "residual": ([node("Conv", "x", "w", "t", pads=[1, 1, 1, 1]), node("Relu", "t", "u"),
@@ -89,6 +94,12 @@ CASES = {  # nodes from x [1, 4, 9, 7] to y; constants; layers
     "flatten-channels-last": ([node("Transpose", "x", "t", perm=[0, 2, 3, 1]), node("Reshape", "t", "shape", "u"),
                                node("Gemm", "u", "w", "y")],
                               {"w": weight(252, 5), "shape": np.array([1, -1])}, 1),
+    "flatten-by-its-shape": ([node("Shape", "x", "a"), node("Cast", "a", "b", to=TensorProto.FLOAT),
+                              node("Slice", "b", "from", "to", "c"), node("Cast", "c", "d", to=TensorProto.INT64),
+                              node("Concat", "d", "rest", "e", axis=0), node("Reshape", "x", "e", "t"),
+                              node("Gemm", "t", "w", "y", transB=1)],
+                             {"w": weight(5, 252), "from": np.array([0]), "to": np.array([1]), "rest": np.array([-1])},
+                             1),
     "relu-after-flatten": ([node("Conv", "x", "w", "t"), node("Flatten", "t", "u"), node("Relu", "u", "v"),
                             node("Gemm", "v", "g", "y", transB=1)], {"w": W3, "g": weight(5, 280)}, 2),
     "concat": ([node("Conv", "x", "w", "a"), node("Relu", "a", "b"), node("Concat", "x", "b", "t", axis=1),
@@ -120,8 +131,6 @@ CASES = {  # nodes from x [1, 4, 9, 7] to y; constants; layers
 }
 
 
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_operator_computes_what_onnxruntime_does(name, tmp_path):
     nodes, constants, layers = CASES[name]
@@ -150,6 +159,21 @@ def test_operator_becomes_the_hardware_layer_it_should(name, check, tmp_path):
     assert check(*from_onnx(path).network.layers)
 
 
+@pytest.mark.parametrize("batch", [1, "batch", -1])
+def test_operator_image_with_channels_last_is_read_channels_first(batch, tmp_path):
+    nodes = [node("Sub", "x", "mean", "a"), node("Div", "a", "std", "b"),
+             node("Transpose", "b", "c", perm=[0, 3, 1, 2]), node("Conv", "c", "w", "y", pads=[1, 1, 1, 1])]
+    path = save(tmp_path / "m.onnx", nodes, [batch, 9, 7, 4],
+                {"mean": weight(4, 1)[:, 0], "std": np.float32(2), "w": W3})
+    imported = from_onnx(path)
+    images = np.random.default_rng(1).normal(size=(3, 4, 9, 7)).astype(np.float32)
+    want = run_onnx(path, images.transpose(0, 2, 3, 1))
+    assert imported.network.input_shape == (4, 9, 7) and len(imported.network.layers) == 2
+    got = imported.module(torch.from_numpy(images)).numpy()
+    assert got.reshape(want.shape) == pytest.approx(want, rel=1e-5, abs=1e-5)
+    assert "[4, 9, 7], channels first" in imported.notes[0]
+
+
 @pytest.mark.parametrize("ending", ["Softmax", "LogSoftmax"])
 def test_operator_softmax_at_the_end_is_left_to_the_host(ending, tmp_path):
     nodes = [node("Gemm", "x", "w", "t", transB=1), node(ending, "t", "y")]
@@ -171,6 +195,13 @@ WRONG = {  # nodes from x [1, 4, 9, 7] to y; constants; message
     "border-average": ([node("AveragePool", "x", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1])], {},
                        "count_include_pad=0"),
     "clip": ([node("Clip", "x", "lo", "hi", "y")], {"lo": np.float32(-1), "hi": np.float32(1)}, "-1.0..1.0 is not on"),
+    "constants-along-rows": ([node("Mul", "x", "a", "y")], {"a": weight(9, 1)}, "9 constants along axis 2.*not one"),
+    "constants-that-widen": ([node("GlobalAveragePool", "x", "t"), node("Mul", "t", "a", "y")], {"a": weight(9, 1)},
+                             r"it makes \[1, 4, 9, 1\] of \[1, 4, 1, 1\]"),
+    "constant-of-more-axes": ([node("Flatten", "x", "t"), node("Mul", "t", "a", "y")], {"a": weight(1, 1, 252)},
+                              r"it makes \[1, 1, 252\] of \[1, 252\]"),
+    "constants-alone": ([node("Relu", "w", "t"), node("Conv", "x", "t", "y")], {"w": W3},
+                        r"Relu:t' .*constants alone; simplify"),
     "product": ([node("Relu", "x", "t"), node("Mul", "x", "t", "y")], {}, "no Mul of two maps"),
     "space-to-depth": ([node("Reshape", "x", "s", "t"), node("Conv", "t", "w", "y")],
                        {"s": np.array([1, 2, 18, 7]), "w": weight(2, 2, 1, 1)}, "reads pixels in another order"),
@@ -203,3 +234,12 @@ def test_operator_wrong_all_reported_together(tmp_path):
     lines = str(caught.value).splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["Conv", "LRN", "Sigmoid", "HardSwish"]
     assert "output 'c'" in lines[2] and "use Relu" in lines[2]
+
+
+def test_operator_wrong_many_times_is_one_line(tmp_path):
+    names = ["x", "a", "b", "c", "d", "y"]
+    nodes = [node("HardSwish", *pair) for pair in zip(names, names[1:])]
+    with pytest.raises(SpecError) as caught:
+        from_onnx(save(tmp_path / "m.onnx", nodes, [1, 4, 9, 7], {}))
+    assert re.fullmatch(".*output 'a'.*output 'b'.*output 'c'.* and 2 more: the chip has no HardSwish; .*",
+                        str(caught.value))

@@ -1,5 +1,7 @@
 """Whole networks: PyTorch's of the literature and the ONNX project's, to a compiled program."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -80,15 +82,13 @@ def test_network_of_the_onnx_project_computes_what_onnxruntime_does(name, layers
     hardware_shapes(imported.network, CHIP.port_bytes)
 
 
-@pytest.mark.parametrize("name,messages", [
-    ("bvlc_alexnet", ["LRN node 'n2' (output 'r2')", "LRN node 'n6' (output 'r6')"]),
-    ("zfnet512", ["LRN node 'n2'", "LRN node 'n6'"]),
-    ("shufflenet", ["AveragePool node 'n14'", "AveragePool node 'n63'", "AveragePool node 'n160'"])])
-def test_network_of_the_onnx_project_wrong(name, messages):
+@pytest.mark.parametrize("name,kind,nodes", [
+    ("bvlc_alexnet", "LRN", ["n2", "n6"]), ("zfnet512", "LRN", ["n2", "n6"]),
+    ("shufflenet", "AveragePool", ["n14", "n63", "n160"])])
+def test_network_of_the_onnx_project_wrong(name, kind, nodes):
     with pytest.raises(SpecError) as caught:
         from_onnx(LIGHT / f"light_{name}.onnx")
-    lines = str(caught.value).splitlines()
-    assert len(lines) == len(messages) and all(a.startswith(b) for a, b in zip(lines, messages))
+    assert re.findall(f"{kind} node '(n[0-9]+)'", str(caught.value)) == nodes and "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
@@ -154,7 +154,8 @@ def test_module_wrong_operations_all_reported():
     with pytest.raises(SpecError) as caught:
         from_module(Silly(), noise(1, 3, 9, 7))
     lines = str(caught.value).splitlines()
-    assert [line.partition(" ")[0] for line in lines] == ["conv2d", "gelu", "sigmoid", "conv2d", "mul"]
+    assert [line.partition(" ")[0] for line in lines] == ["conv2d", "gelu", "sigmoid", "mul"]
+    assert lines[0].count("conv2d '") == 2
     assert "in module 'act'" in lines[1] and "use Relu" in lines[1] and "strides 1 and 2" in lines[0]
 
 
