@@ -10,24 +10,25 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from torch import Tensor
 
-from dna_asic.cosearch.designs import DesignPricer, chosen_costs, edp_js, place_layers
+from dna_asic.cosearch.designs import (
+    DesignPricer,
+    FoundAccelerator,
+    chosen_costs,
+    edp_js,
+    map_design,
+    place_layers,
+)
 from dna_asic.cosearch.guide import Guide
 from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings, Sample
 from dna_asic.cosearch.pricing import LayerPricer
-from dna_asic.cost import evaluate_design, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
-from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.mapping.optimise import Mapper
-from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
-from dna_asic.spec.latency import RUN_CYCLES
+from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.spec.record import from_plain, to_plain
-from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology
 
 __all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", "edp_js", "place_layers", "polish",
@@ -52,16 +53,6 @@ class DasStats:
     entropy: float
     mean_cost: float
     best_cost: float
-    evaluations: int
-
-
-class FoundAccelerator(NamedTuple):
-    """A chip; mapping and chunk of each hardware layer of its network; the exact report; tilings priced for it."""
-
-    accelerator: AcceleratorConfig
-    mappings: dict[str, Mapping]
-    assignment: dict[str, int]
-    report: CostReport
     evaluations: int
 
 
@@ -179,25 +170,6 @@ class AcceleratorSearch:
         """
         return self.pricer.on_chunks(self.chip, shapes)
 
-    def map_whole(self, chip: AcceleratorConfig, network: NetworkSpec, seed: int) -> FoundAccelerator:
-        """Layers on their chunks as priced, then the mapper with full effort for the network's EDP."""
-        layers = dict(hardware_shapes(network, chip.port_bytes))
-        costs = self.pricer.on_chunks(chip, list(layers.values()))
-        placed, mappings, evaluations = place_layers(network, costs), {}, 0
-        energy_pj, cycles = chosen_costs(costs, placed).sum(dim=0).tolist()
-        for alone, program in zip(chip.alone, placed.programs, strict=True):
-            mine = [place.name for place in program]
-            others_pj = idle_pj(chip, self.technology) - idle_pj(alone, self.technology)
-            weights = (1 / energy_pj, others_pj / energy_pj + 1 / (cycles + RUN_CYCLES))  # d ln(E T)
-            mapper = Mapper(alone, self.technology, seed=seed, orders=self.space.orders)
-            mapped = mapper.network([layers[name] for name in mine], weights if len(chip.chunks) > 1 else None)
-            mappings |= zip(mine, mapped.mappings, strict=True)
-            evaluations += mapped.evaluations
-        mappings = {name: mappings[name] for name in layers}
-        report = evaluate_design(list(layers.items()), chip, mappings, self.technology, placed)
-        assignment = {name: place.chunk for name, place in placed.layers.items()}
-        return FoundAccelerator(chip, mappings, assignment, report, evaluations)
-
     def state_dict(self) -> dict:
         """For `load_state_dict` to go on as if never stopped: tensors, numbers and strings only."""
         return {"gumbel": self.gumbel.state_dict(), "pricer": self.pricer.state_dict(), "best": self._best,
@@ -233,7 +205,7 @@ def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Techn
         polish(search, network, progress)
     chips, mapped = search.designs.best(FINALISTS), []
     for i, chip in enumerate(chips):
-        mapped.append(search.map_whole(chip, network, seed))
+        mapped.append(map_design(chip, network, search.pricer, seed))
         progress("mapping", i + 1, len(chips))
     best = min(mapped, key=lambda found: found.report.edp_js)
     return best._replace(evaluations=search.pricer.evaluations + sum(found.evaluations for found in mapped))

@@ -69,6 +69,10 @@ class LayerPricer:
         others = torch.where(cycles.isfinite(), cycles * (idle.sum() - idle), 0.0)
         return torch.stack([energy + others, cycles], dim=2)
 
+    def orders_of(self, alone: AcceleratorConfig) -> LoopOrders:
+        """Loop orders that layers on this chunk may have."""
+        return self.orders
+
     def idle_pj(self, alone: AcceleratorConfig) -> float:
         """What a cycle of one chunk costs whatever happens in it."""
         if alone not in self._idle:

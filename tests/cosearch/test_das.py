@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dna_asic.cosearch.das import RECALLED, AcceleratorSearch, edp_js, polish, search_accelerator, search_within
+from dna_asic.cosearch.designs import map_design
 from dna_asic.cosearch.gumbel import GumbelSettings
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cost import evaluate_design, idle_pj
@@ -164,7 +165,7 @@ def test_each_layer_runs_on_the_chunk_that_suits_it():
         "port_bytes=8", "chunk0.spatial=K C", "chunk1.spatial=P Q"])
     search = make(space=space)
     search.step(NETWORK)
-    found = search.map_whole(search.chip, NETWORK, seed=0)
+    found = map_design(search.chip, NETWORK, search.pricer, seed=0)
     assert found.assignment["b"] == 1
     assert found.report == evaluate_design(
         hardware_shapes(NETWORK, 8), search.chip, found.mappings, TECHNOLOGY, pipeline(NETWORK, found.assignment, 2))
