@@ -139,8 +139,9 @@ def _arrays(template: Template, pes: int, grid: Grid) -> Iterator[tuple[int, int
 
 def template_chunk(template: Template, array: tuple[int, int], *, rf_words: tuple[int, int, int],
                    gb_bytes: tuple[int, int, int], fill: int, drain: int, lanes: int) -> ChunkConfig:
-    """A chunk of the template's dataflow. array: rows and columns; rf_words, gb_bytes: of W, I, O. fill, drain: limits of
-    the widths of W and I, and of O, in words a cycle; lanes: of post-processing.
+    """A chunk of the template's dataflow. array: rows and columns; rf_words, gb_bytes: of W, I, O.
+
+    fill, drain: limits of the widths of W and I, and of O, in words a cycle; lanes: of post-processing.
     """
     narrow = ChunkConfig(
         pe_rows=array[0], pe_cols=array[1], row_dim=template.row_dim, col_dim=template.col_dim,
