@@ -17,7 +17,7 @@ This project's assumptions:
   memory port, which all chunks of a chip have alike, is the widest of 8 to 64 bytes a cycle that both have within the
   sum of their bandwidths, and no narrower than 8.
 - Register files are the template's smallest. Global buffers hold 256 bytes a PE, as NVDLA's of 1024 and 2048 PEs do
-  (its primer), a quarter for W, a quarter for I and half for psums, rounded down to powers of two and at least 4 KiB.
+  (its primer), a quarter for W, a quarter for I and half for psums, each the nearest power of two and at least 4 KiB.
 - Layers go to the sub-accelerators by this project's own assignment, their tilings are its mapper's, and a layer's loop
   orders the template's.
 """
@@ -101,6 +101,9 @@ class Silicon:
     clk_period_ns: float
     memory_latency_cycles: int
 
+    def __str__(self) -> str:
+        return f"{self.technology.name}, clock {self.clk_period_ns:g} ns"
+
     def chip(self, hardware: Hardware, port_bytes: int | None = None) -> AcceleratorConfig:
         """The sub-accelerators as the chunks of one chip; see the module. port_bytes: another than their own."""
         port = port_bytes or self.port_bytes(hardware)
@@ -125,7 +128,7 @@ class Silicon:
 
 
 def _buffer_bytes(pes: float) -> int:
-    size = 1 << int(math.log2(pes * BUFFER_BYTES_PER_PE))
+    size = 1 << round(math.log2(pes * BUFFER_BYTES_PER_PE))
     return min(max(size, LEAST_BUFFER_BYTES), MOST_BUFFER_BYTES)
 
 
