@@ -16,7 +16,7 @@ This project's assumptions:
   clock are b words of W and of I, and b / 4 psums and post-processing lanes, rounded down to what the array allows. The
   memory port, which all chunks of a chip have alike, is the widest of 8 to 64 bytes a cycle that both have within the
   sum of their bandwidths, and no narrower than 8.
-- Register files are the template's smallest. Global buffers hold 256 bytes a PE, as NVDLA's of 1024 and 2048 PEs do
+- Register files are the template's largest. Global buffers hold 256 bytes a PE, as NVDLA's of 1024 and 2048 PEs do
   (its primer), a quarter for W, a quarter for I and half for psums, each the nearest power of two and at least 4 KiB.
 - Layers go to the sub-accelerators by this project's own assignment, their tilings are its mapper's, and a layer's loop
   orders the template's.
@@ -33,18 +33,22 @@ from torch import Tensor
 
 from dna_asic.baselines.nasaic import MAX_PES, PORTS, TEMPLATES, Template, template_chunk
 from dna_asic.cosearch.journal import JournalledPricer
+from dna_asic.cosearch.pricing import dataflow
 from dna_asic.errors import SpecError
 from dna_asic.gads.space import widest
+from dna_asic.mapping.tilings import mapping_of
 from dna_asic.networks.resnet9 import nasaic_resnet9
 from dna_asic.space import Choice
-from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders
-from dna_asic.spec.layer import NetworkSpec
+from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping
+from dna_asic.spec.dims import Level
+from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.technology import Technology
 
 MAX_GB_PER_S, PES_STEP, GB_PER_S_STEP, MAX_SIDE = 64, 32, 8, 64
 BUFFER_BYTES_PER_PE, LEAST_BUFFER_BYTES, MOST_BUFFER_BYTES = 256, 4096, 512 * 1024
 STEM, FILTERS, SKIPS, BLOCKS = (8, 16, 32, 64), (32, 64, 128, 256), (0, 1, 2), 3  # [M]
 IMAGE_SIDE = 32  # of CIFAR-10, which the filters are for
+FILLS, FINEST = (32, 16, 8, 4), 1 << 20  # PEs of a side, for candidates; as many DRAM tiles of a dim as there are
 BY_NAME = {template.name: template for template in TEMPLATES}
 BY_DIMS = {(template.row_dim, template.col_dim): template for template in TEMPLATES}
 
@@ -123,7 +127,7 @@ class Silicon:
     def _chunk(self, sub: SubAccelerator, port: int) -> ChunkConfig:
         fill, template = self.bytes_per_cycle(sub), BY_NAME[sub.dataflow]
         sizes = tuple(_buffer_bytes(sub.pes * share) for share in (0.25, 0.25, 0.5))
-        return template_chunk(template, sub.array, rf_words=min(template.rf_words), gb_bytes=sizes, fill=fill,
+        return template_chunk(template, sub.array, rf_words=max(template.rf_words), gb_bytes=sizes, fill=fill,
                               drain=fill / 4, lanes=widest(fill / 4, port))
 
 
@@ -133,7 +137,24 @@ def _buffer_bytes(pes: float) -> int:
 
 
 class TemplatePricer(JournalledPricer):
-    """Layers on chunks of NASAIC's templates, each with the loop orders of its own."""
+    """Layers on chunks of NASAIC's templates, each with the loop orders of its own.
+
+    Sides that are no powers of two leave few legal tilings where channels are split at DRAM, so that random candidates
+    may all miss them: searches begin with arrays filled up to a power of two, and the mapper with what they found.
+    """
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        filled = torch.ones((2 * len(FILLS), *self.first.shape[1:]), dtype=torch.int64)
+        filled[:, Level.NOC] = torch.tensor(FILLS).repeat(2)[:, None]
+        filled[len(FILLS):, Level.DRAM] = FINEST
+        self.first = filled[torch.arange(len(self.first)) % len(filled)]
+
+    def known(self, alone: AcceleratorConfig, shapes: Sequence[LayerShape]) -> dict[LayerShape, list[Mapping]]:
+        """The best tilings of the template's last chips."""
+        orders, flow = self.orders_of(alone), dataflow(alone)
+        return {shape: [mapping_of(row, orders) for row in self._genes[shape, flow]] for shape in shapes
+                if (shape, flow) in self._genes}
 
     def price(self, pairs):
         """As LayerPricer's."""

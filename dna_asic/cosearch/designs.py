@@ -180,8 +180,10 @@ def map_design(chip: AcceleratorConfig, network: NetworkSpec, pricer: LayerPrice
         mine = [place.name for place in program]
         others_pj = idle_pj(chip, pricer.technology) - idle_pj(alone, pricer.technology)
         weights = (1 / energy_pj, others_pj / energy_pj + 1 / (cycles + RUN_CYCLES))  # d ln(E T)
-        mapper = Mapper(alone, pricer.technology, effort=effort, seed=seed, orders=pricer.orders_of(alone))
-        mapped = mapper.network([layers[name] for name in mine], weights if len(chip.chunks) > 1 else None)
+        shapes = [layers[name] for name in mine]
+        mapper = Mapper(alone, pricer.technology, effort=effort, seed=seed, orders=pricer.orders_of(alone),
+                        start=pricer.known(alone, shapes))
+        mapped = mapper.network(shapes, weights if len(chip.chunks) > 1 else None)
         mappings |= zip(mine, mapped.mappings, strict=True)
         evaluations += mapped.evaluations
     mappings = {name: mappings[name] for name in layers}

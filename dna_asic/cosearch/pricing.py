@@ -14,7 +14,7 @@ from dna_asic.cost import ChipBatch, LayerBatch, Prices, idle_pj, layer_kind
 from dna_asic.mapping.candidates import ROWS
 from dna_asic.mapping.greedy import greedy_tilings
 from dna_asic.mapping.tilings import OBJECTIVES, Effort, Tilings, search_tilings
-from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Reduction
+from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Mapping, Reduction
 from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerShape
 from dna_asic.spec.record import from_plain, to_plain
@@ -40,6 +40,7 @@ class LayerPricer:
     def __init__(self, technology: Technology, seed: int, effort: Effort = SAMPLED,
                  orders: LoopOrders = ALL_ORDERS):
         self.technology, self.effort, self.orders, self.evaluations = technology, effort, orders, 0
+        self.first = torch.ones((effort.keep, ROWS, 7), dtype=torch.int64)  # candidates where none are known
         self.generator = torch.Generator().manual_seed(seed)
         self._idle: dict[AcceleratorConfig, float] = {}
         self._costs: dict[Pair, tuple[float, float]] = {}
@@ -73,6 +74,10 @@ class LayerPricer:
         """Loop orders that layers on this chunk may have."""
         return self.orders
 
+    def known(self, alone: AcceleratorConfig, shapes: Sequence[LayerShape]) -> dict[LayerShape, list[Mapping]]:
+        """Mappings of layers that the mapper may begin with on this chunk, of those that have some: here none has."""
+        return {}
+
     def idle_pj(self, alone: AcceleratorConfig) -> float:
         """What a cycle of one chunk costs whatever happens in it."""
         if alone not in self._idle:
@@ -88,10 +93,9 @@ class LayerPricer:
     def _tilings(self, pairs: Sequence[Pair], layers: LayerBatch, chips: ChipBatch, prices: Prices) -> Tilings:
         """The best tiling of each pair (a row of each batch)."""
         keys = [(s, dataflow(c)) for c, s in pairs]
-        unknown = torch.ones((self.effort.keep, ROWS, 7), dtype=torch.int64)
         tilings = search_tilings(
             layers, chips, prices, OBJECTIVES["edp"], self.generator, self.effort,
-            torch.stack([self._genes.get(key, unknown) for key in keys]), self.orders)
+            torch.stack([self._genes.get(key, self.first) for key in keys]), self.orders)
         self._learn(keys, tilings)
         return tilings
 
