@@ -36,11 +36,12 @@ from dna_asic.cosearch.journal import JournalledPricer
 from dna_asic.cosearch.pricing import dataflow
 from dna_asic.errors import SpecError
 from dna_asic.gads.space import widest
+from dna_asic.mapping.candidates import ROWS
 from dna_asic.mapping.tilings import mapping_of
 from dna_asic.networks.resnet9 import nasaic_resnet9
 from dna_asic.space import Choice
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping
-from dna_asic.spec.dims import Level
+from dna_asic.spec.dims import DIMS, Dim, Level
 from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.technology import Technology
 
@@ -140,15 +141,16 @@ class TemplatePricer(JournalledPricer):
     """Layers on chunks of NASAIC's templates, each with the loop orders of its own.
 
     Sides that are no powers of two leave few legal tilings where channels are split at DRAM, so that random candidates
-    may all miss them: searches begin with arrays filled up to a power of two, and the mapper with what they found.
+    may all miss them: searches begin with arrays filled up to a power of two too, and the mapper with what they found.
     """
 
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        filled = torch.ones((2 * len(FILLS), *self.first.shape[1:]), dtype=torch.int64)
-        filled[:, Level.NOC] = torch.tensor(FILLS).repeat(2)[:, None]
-        filled[len(FILLS):, Level.DRAM] = FINEST
-        self.first = filled[torch.arange(len(self.first)) % len(filled)]
+    def _start(self, key):
+        """Also: each of FILLS with nothing split at DRAM, with the finest tiles of channels, and the finest of all."""
+        filled = torch.ones((len(FILLS), 3, ROWS, len(DIMS)), dtype=torch.int64)
+        filled[:, :, Level.NOC] = torch.tensor(FILLS)[:, None, None]
+        filled[:, 1:, Level.DRAM, [Dim.K, Dim.C]] = FINEST
+        filled[:, 2, Level.DRAM] = FINEST
+        return torch.cat([super()._start(key), filled.flatten(0, 1)])
 
     def known(self, alone: AcceleratorConfig, shapes: Sequence[LayerShape]) -> dict[LayerShape, list[Mapping]]:
         """The best tilings of the template's last chips."""

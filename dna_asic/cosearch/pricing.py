@@ -40,7 +40,6 @@ class LayerPricer:
     def __init__(self, technology: Technology, seed: int, effort: Effort = SAMPLED,
                  orders: LoopOrders = ALL_ORDERS):
         self.technology, self.effort, self.orders, self.evaluations = technology, effort, orders, 0
-        self.first = torch.ones((effort.keep, ROWS, 7), dtype=torch.int64)  # candidates where none are known
         self.generator = torch.Generator().manual_seed(seed)
         self._idle: dict[AcceleratorConfig, float] = {}
         self._costs: dict[Pair, tuple[float, float]] = {}
@@ -95,9 +94,13 @@ class LayerPricer:
         keys = [(s, dataflow(c)) for c, s in pairs]
         tilings = search_tilings(
             layers, chips, prices, OBJECTIVES["edp"], self.generator, self.effort,
-            torch.stack([self._genes.get(key, self.first) for key in keys]), self.orders)
+            torch.stack([self._start(key) for key in keys]), self.orders)
         self._learn(keys, tilings)
         return tilings
+
+    def _start(self, key: tuple[LayerShape, Dataflow]) -> Tensor:
+        """int64 [n, 5, 7]: candidates that a search begins with, as many for each layer and dataflow."""
+        return self._genes.get(key, torch.ones((self.effort.keep, ROWS, 7), dtype=torch.int64))
 
     def _learn(self, keys, tilings):
         """Of each layer and dataflow keep the best tiling on each of the chips that run it best."""
