@@ -17,7 +17,11 @@ RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
 APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
+<<<<<<< HEAD
 .PHONY: help setup tools search pareto rtl sim synth compare report contract presets silicon das rivals runs doctor \
+=======
+.PHONY: help setup tools search rtl sim synth compare report contract presets silicon das rivals nasaic runs doctor \
+>>>>>>> h-nasaic
         test test-all reproduce docs lock lint clean
 .DEFAULT_GOAL := help
 
@@ -35,6 +39,7 @@ help:
 	@echo "make presets   named chips on layers of ResNet-18 and MobileNetV2: utilisation and area"
 	@echo "make das       the accelerator search against the optimum of an enumerated space"
 	@echo "make rivals    that search beside random, evolution, REINFORCE and Bayesian search"
+	@echo "make nasaic    NASAIC's three flows in its own space, with specs by $(RUN)"
 	@echo "make silicon   area and power of the cost model beside synthesis, on points of the space"
 	@echo "make reproduce the README's figures, run again and set beside those printed there"
 	@echo "make docs      these pages and a reference of the code: build/docs; make lock: renew requirements.lock"
@@ -85,6 +90,9 @@ das: setup
 
 rivals: setup
 	$(RUN_TOOL) -m dna_asic.rivals --target $(TARGET) $(ARGS)
+
+nasaic: setup
+	$(RUN_TOOL) -m dna_asic.nasaic $(if $(filter-out runs/latest,$(RUN)),--run $(RUN)) --target $(TARGET) --seed $(SEED) $(ARGS)
 
 silicon: setup
 	$(RUN_TOOL) -m dna_asic.silicon --target $(TARGET) --seed $(SEED) $(ARGS)

@@ -27,6 +27,7 @@ COMMANDS = {  # name: (module, what it does)
     "silicon": ("dna_asic.silicon.__main__", "area and power of the cost model's logic beside synthesis"),
     "das": ("dna_asic.das", "the accelerator search against the optimum of an enumerated space"),
     "rivals": ("dna_asic.rivals", "that search beside random, evolution, REINFORCE and Bayesian search"),
+    "nasaic": ("dna_asic.nasaic", "NASAIC's three flows in its own space, and its published points re-costed"),
     "reproduce": ("dna_asic.reproduce", "the README's figures, run again and set beside those printed there"),
     "runs": ("dna_asic.list_runs", "run folders with state and key figures"),
     "doctor": ("dna_asic.doctor", "what is installed, and how to get what is missing")}

@@ -23,8 +23,7 @@ from tqdm import tqdm
 from dna_asic.baselines.counted import CountedCost, CurvePoint
 from dna_asic.baselines.rivals import INFORMED, SEARCHES
 from dna_asic.command import add_output_options, going_on, run_command
-from dna_asic.cosearch.das import AcceleratorSearch
-from dna_asic.cosearch.designs import DesignPricer
+from dna_asic.cosearch.designs import map_design
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cost import area_um2
 from dna_asic.errors import InfeasibleDesign, SpecError
@@ -182,10 +181,9 @@ class Arena:
         return f"{network}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
     def _mapped(self, chip, network):
-        search = AcceleratorSearch(self.space, self.technology, 0, designs=DesignPricer(
-            LayerPricer(self.technology, 0, QUICK, self.space.orders)))
+        pricer = LayerPricer(self.technology, 0, QUICK, self.space.orders)
         try:
-            return search.map_whole(chip, self.networks[network], 0).report.edp_js
+            return map_design(chip, self.networks[network], pricer, 0).report.edp_js
         except InfeasibleDesign:
             return None
 

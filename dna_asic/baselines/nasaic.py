@@ -137,16 +137,27 @@ def _arrays(template: Template, pes: int, grid: Grid) -> Iterator[tuple[int, int
             yield rows, cols
 
 
-def _chip(template, run, array, rf_words, gb, width, port):
+def template_chunk(template: Template, array: tuple[int, int], *, rf_words: tuple[int, int, int],
+                   gb_bytes: tuple[int, int, int], fill: int, drain: int, lanes: int) -> ChunkConfig:
+    """A chunk of the template's dataflow. array: rows and columns; rf_words, gb_bytes: of W, I, O.
+
+    fill, drain: limits of the widths of W and I, and of O, in words a cycle; lanes: of post-processing.
+    """
     narrow = ChunkConfig(
         pe_rows=array[0], pe_cols=array[1], row_dim=template.row_dim, col_dim=template.col_dim,
-        reduction=template.reduction, n_w=1, n_i=1, n_o=1, n_pp=min(width, port),
-        rf_w_words=rf_words[0], rf_i_words=rf_words[1], rf_o_words=rf_words[2],
-        gb_w_bytes=_scaled(run, "gb_w_bytes", gb[0]), gb_i_bytes=_scaled(run, "gb_i_bytes", gb[1]),
-        gb_o_bytes=_scaled(run, "gb_o_bytes", gb[2]))
-    widths = {f"n_{x.name.lower()}": widest(width, narrow.lane_extent(x)) for x in Operand}
-    return dataclasses.replace(run, name=template.name, port_bytes=port,
-                               chunks=(dataclasses.replace(narrow, **widths),))
+        reduction=template.reduction, n_w=1, n_i=1, n_o=1, n_pp=lanes,
+        **{f"rf_{x.name.lower()}_words": words for x, words in zip(Operand, rf_words, strict=True)},
+        **{f"gb_{x.name.lower()}_bytes": size for x, size in zip(Operand, gb_bytes, strict=True)})
+    limits = {Operand.W: fill, Operand.I: fill, Operand.O: drain}
+    return dataclasses.replace(narrow, **{f"n_{x.name.lower()}": widest(limit, narrow.lane_extent(x))
+                                          for x, limit in limits.items()})
+
+
+def _chip(template, run, array, rf_words, gb, width, port):
+    sizes = tuple(_scaled(run, f"gb_{x.name.lower()}_bytes", factor) for x, factor in zip(Operand, gb, strict=True))
+    chunk = template_chunk(template, array, rf_words=rf_words, gb_bytes=sizes, fill=width, drain=width,
+                           lanes=min(width, port))
+    return dataclasses.replace(run, name=template.name, port_bytes=port, chunks=(chunk,))
 
 
 def _scaled(run, buffer, factor):

@@ -1,5 +1,7 @@
 """DAS and its rivals over the same space, by the common interface: random, evolution, REINFORCE, Bayesian."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,10 @@ from dna_asic.cosearch.gumbel import GumbelSettings, Sample
 from dna_asic.errors import SpecError
 
 BATCH = 16  # samples priced together, where a search does not need each before the next
+CLOSED = -1e9  # score of an option that may not be taken: its probability is 0
+# Of a choice's place and the options [samples] of each choice before it: which it may take, bool [samples, options], or
+# None for all.
+Allowed = Callable[[int, Sequence[Tensor]], Tensor | None]
 
 
 def das(cost: CountedCost, seed: int, settings: GumbelSettings | None = None) -> None:
@@ -66,13 +72,19 @@ class Controller(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(width, n) for n in sizes)
         self.words = nn.ModuleList(nn.Embedding(n, width) for n in sizes)
 
-    def forward(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """(options int64 [count, choices], log-probability [count], mean entropy) of samples."""
+    def forward(self, count: int, generator: torch.Generator, shared: int = 0,
+                allowed: Allowed = lambda place, chosen: None) -> tuple[Tensor, Tensor, Tensor]:
+        """(options int64 [count, choices], log-probability [count], mean entropy) of samples.
+
+        shared: so many first choices are one sample's for all.
+        """
         word, state, chosen, likelihood, entropy = self.start.expand(count, -1), None, [], 0.0, 0.0
-        for head, words in zip(self.heads, self.words, strict=True):
+        for place, (head, words) in enumerate(zip(self.heads, self.words, strict=True)):
             state = self.cell(word, state)
-            logs = torch.log_softmax(head(state[0]), dim=1)
+            scores, open_ = head(state[0]), allowed(place, chosen)
+            logs = torch.log_softmax(scores if open_ is None else scores.masked_fill(~open_, CLOSED), dim=1)
             option = torch.multinomial(logs.detach().exp(), 1, generator=generator)
+            option = option[:1].expand(count, 1) if place < shared else option
             likelihood = likelihood + logs.gather(1, option)[:, 0]
             entropy = entropy - (logs.exp() * logs).sum(dim=1).mean() / len(self.heads)
             chosen.append(option[:, 0])
@@ -80,25 +92,48 @@ class Controller(nn.Module):
         return torch.stack(chosen, dim=1), likelihood, entropy
 
 
-def reinforce(cost: CountedCost, seed: int, rate: float = 5e-3, entropy_weight: float = 1e-2,
-              decay: float = 0.9) -> None:
-    """Policy gradient of `Controller`; reward: -ln EDP less its running mean, over the batch's deviation."""
-    choices, generator = cost.space.choices, torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        controller = Controller([len(c.options) for c in choices])
-    adam, baseline = torch.optim.Adam(controller.parameters(), rate), None
-    while cost.left:
-        index, likelihood, entropy = controller(min(BATCH, max(2, cost.left)), generator)
-        samples = [{c.label: c.options[i] for c, i in zip(choices, row, strict=True)} for row in index.tolist()]
-        reward = -cost.costs(samples[:cost.left])
-        mean = reward.mean()
-        baseline = mean if baseline is None else decay * baseline + (1 - decay) * mean
-        advantage = ((reward - baseline) / reward.std(correction=0).clamp(min=1e-3)).clamp(-5, 5)
-        loss = -(advantage * likelihood[:len(reward)]).mean() - entropy_weight * entropy
-        adam.zero_grad()
+class PolicyGradient:
+    """REINFORCE of a `Controller`: the advantage is the reward less its running mean, over the batch's deviation.
+
+    least: that deviation counts as no smaller, in units of the reward. Everything depends on `seed` alone.
+    """
+
+    def __init__(self, sizes: list[int], seed: int, *, least: float, rate: float = 5e-3, entropy_weight: float = 1e-2,
+                 decay: float = 0.9):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.controller = Controller(sizes)
+        self.generator, self.adam = torch.Generator().manual_seed(seed), torch.optim.Adam(
+            self.controller.parameters(), rate)
+        self.least, self.entropy_weight, self.decay = least, entropy_weight, decay
+        self._baseline: Tensor | None = None
+        self._likelihood = self._entropy = None
+
+    def draw(self, count: int, **limits) -> list[list[int]]:
+        """Options of `count` samples; limits: as of `Controller.forward`."""
+        index, self._likelihood, self._entropy = self.controller(count, self.generator, **limits)
+        return index.tolist()
+
+    def learn(self, rewards: Tensor) -> None:
+        """One step of Adam from the rewards of the samples last drawn, or of the first of them. rewards: [samples]."""
+        mean = rewards.mean()
+        self._baseline = mean if self._baseline is None else self.decay * self._baseline + (1 - self.decay) * mean
+        deviation = rewards.std(correction=0).clamp(min=self.least)
+        advantage = ((rewards - self._baseline) / deviation).clamp(-5, 5)
+        loss = -(advantage * self._likelihood[:len(rewards)]).mean() - self.entropy_weight * self._entropy
+        self.adam.zero_grad()
         loss.backward()
-        adam.step()
+        self.adam.step()
+
+
+def reinforce(cost: CountedCost, seed: int) -> None:
+    """Policy gradient; reward: -ln EDP."""
+    choices = cost.space.choices
+    policy = PolicyGradient([len(c.options) for c in choices], seed, least=1e-3)
+    while cost.left:
+        rows = policy.draw(min(BATCH, max(2, cost.left)))
+        samples = [{c.label: c.options[i] for c, i in zip(choices, row, strict=True)} for row in rows]
+        policy.learn(-cost.costs(samples[:cost.left]))
 
 
 def bayesian(cost: CountedCost, seed: int, startup: int = 24) -> None:

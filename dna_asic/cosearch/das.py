@@ -10,25 +10,26 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from torch import Tensor
 
-from dna_asic.cosearch.designs import DesignPricer, chosen_costs, edp_js, place_layers
+from dna_asic.cosearch.designs import (
+    DesignPricer,
+    FoundAccelerator,
+    chosen_costs,
+    edp_js,
+    map_design,
+    place_layers,
+)
 from dna_asic.cosearch.guide import Guide
 from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings, Sample
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cosearch.targets import NO_TARGETS, Targets
-from dna_asic.cost import evaluate_design, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
-from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.mapping.optimise import Mapper
-from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
-from dna_asic.spec.latency import RUN_CYCLES
+from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.spec.record import from_plain, to_plain
-from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology
 
 __all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", "edp_js", "fixed_accelerator",
@@ -53,16 +54,6 @@ class DasStats:
     entropy: float
     mean_cost: float
     best_cost: float
-    evaluations: int
-
-
-class FoundAccelerator(NamedTuple):
-    """A chip; mapping and chunk of each hardware layer of its network; the exact report; tilings priced for it."""
-
-    accelerator: AcceleratorConfig
-    mappings: dict[str, Mapping]
-    assignment: dict[str, int]
-    report: CostReport
     evaluations: int
 
 
@@ -192,25 +183,6 @@ class AcceleratorSearch:
         """
         return self.pricer.on_chunks(self.chip, shapes)
 
-    def map_whole(self, chip: AcceleratorConfig, network: NetworkSpec, seed: int) -> FoundAccelerator:
-        """Layers on their chunks as priced, then the mapper with full effort for the network's EDP."""
-        layers = dict(hardware_shapes(network, chip.port_bytes))
-        costs = self.pricer.on_chunks(chip, list(layers.values()))
-        placed, mappings, evaluations = place_layers(network, costs), {}, 0
-        energy_pj, cycles = chosen_costs(costs, placed).sum(dim=0).tolist()
-        for alone, program in zip(chip.alone, placed.programs, strict=True):
-            mine = [place.name for place in program]
-            others_pj = idle_pj(chip, self.technology) - idle_pj(alone, self.technology)
-            weights = (1 / energy_pj, others_pj / energy_pj + 1 / (cycles + RUN_CYCLES))  # d ln(E T)
-            mapper = Mapper(alone, self.technology, seed=seed, orders=self.space.orders)
-            mapped = mapper.network([layers[name] for name in mine], weights if len(chip.chunks) > 1 else None)
-            mappings |= zip(mine, mapped.mappings, strict=True)
-            evaluations += mapped.evaluations
-        mappings = {name: mappings[name] for name in layers}
-        report = evaluate_design(list(layers.items()), chip, mappings, self.technology, placed)
-        assignment = {name: place.chunk for name, place in placed.layers.items()}
-        return FoundAccelerator(chip, mappings, assignment, report, evaluations)
-
     def state_dict(self) -> dict:
         """For `load_state_dict` to go on as if never stopped: tensors, numbers and strings only."""
         return {"gumbel": self.gumbel.state_dict(), "pricer": self.pricer.state_dict(), "best": self._best,
@@ -252,7 +224,7 @@ def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Techn
     for chip in chips:
         if len(mapped) >= FINALISTS and min(map(order, mapped))[0] == 0:
             break
-        mapped.append(search.map_whole(chip, network, seed))
+        mapped.append(map_design(chip, network, search.pricer, seed))
         progress("mapping", len(mapped), max(len(mapped), min(FINALISTS, len(chips))))
     best = min(mapped, key=order)
     targets.require(best.report, f"Network '{network.name}': the nearest chip found in space '{space.name}'")
@@ -265,10 +237,10 @@ def fixed_accelerator(chip: AcceleratorConfig, network: NetworkSpec, space: Gads
 
     Raises InfeasibleDesign where it cannot run the network, or breaks a target of hardware.
     """
-    search = AcceleratorSearch(space, technology, seed)
-    found = search.map_whole(chip, network, seed)
+    pricer = LayerPricer(technology, seed, orders=space.orders)
+    found = map_design(chip, network, pricer, seed)
     targets.require(found.report, f"Network '{network.name}': chip '{chip.name}'")
-    return found._replace(evaluations=search.pricer.evaluations + found.evaluations)
+    return found._replace(evaluations=pricer.evaluations + found.evaluations)
 
 
 def require_chip(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, tries: int,

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,16 +12,29 @@ from dna_asic.cosearch.assignment import assign, assigned
 from dna_asic.cosearch.estimate import estimated
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cosearch.targets import Targets
-from dna_asic.cost import area_um2, design_schedule
+from dna_asic.cost import area_um2, design_schedule, evaluate_design, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.spec.accelerator import AcceleratorConfig
+from dna_asic.mapping.optimise import Mapper
+from dna_asic.mapping.tilings import Effort
+from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
 from dna_asic.spec.latency import RUN_CYCLES
 from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.spec.pipeline import Pipeline, pipeline
 from dna_asic.spec.record import from_plain, to_plain
+from dna_asic.spec.report import CostReport
 
 REFUSED = 10.0  # ln EDP in J s beyond that of any chip
+
+
+class FoundAccelerator(NamedTuple):
+    """A chip; mapping and chunk of each hardware layer of its network; the exact report; tilings priced for it."""
+
+    accelerator: AcceleratorConfig
+    mappings: dict[str, Mapping]
+    assignment: dict[str, int]
+    report: CostReport
+    evaluations: int
 
 
 class DesignPricer:
@@ -173,6 +187,31 @@ def design_cost(layers: LayerPricer, network: NetworkSpec, chip: AcceleratorConf
         return energy_pj, cycles
     times = design_schedule(placed.programs, dict(zip(placed.layers, map(int, chosen[:, 1]))), chip)
     return energy_pj + sum(map(layers.idle_pj, chip.alone)) * (times.cycles - cycles), times.cycles
+
+
+def map_design(chip: AcceleratorConfig, network: NetworkSpec, pricer: LayerPricer, seed: int,
+               effort: Effort | None = None) -> FoundAccelerator:
+    """Layers on their chunks as `pricer` prices them, then the mapper (with full effort, unless told otherwise) for the
+    network's EDP. Raises InfeasibleDesign where a layer cannot run.
+    """
+    layers = dict(hardware_shapes(network, chip.port_bytes))
+    costs = pricer.on_chunks(chip, list(layers.values()))
+    placed, mappings, evaluations = place_layers(network, costs), {}, 0
+    energy_pj, cycles = chosen_costs(costs, placed).sum(dim=0).tolist()
+    for alone, program in zip(chip.alone, placed.programs, strict=True):
+        mine = [place.name for place in program]
+        others_pj = idle_pj(chip, pricer.technology) - idle_pj(alone, pricer.technology)
+        weights = (1 / energy_pj, others_pj / energy_pj + 1 / (cycles + RUN_CYCLES))  # d ln(E T)
+        shapes = [layers[name] for name in mine]
+        mapper = Mapper(alone, pricer.technology, effort=effort, seed=seed, orders=pricer.orders_of(alone),
+                        start=pricer.known(alone, shapes))
+        mapped = mapper.network(shapes, weights if len(chip.chunks) > 1 else None)
+        mappings |= zip(mine, mapped.mappings, strict=True)
+        evaluations += mapped.evaluations
+    mappings = {name: mappings[name] for name in layers}
+    report = evaluate_design(list(layers.items()), chip, mappings, pricer.technology, placed)
+    assignment = {name: place.chunk for name, place in placed.layers.items()}
+    return FoundAccelerator(chip, mappings, assignment, report, evaluations)
 
 
 def place_layers(network: NetworkSpec, costs: Tensor) -> Pipeline:

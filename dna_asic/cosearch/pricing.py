@@ -15,7 +15,7 @@ from dna_asic.cost import ChipBatch, LayerBatch, Prices, idle_pj, layer_kind
 from dna_asic.mapping.candidates import ROWS
 from dna_asic.mapping.greedy import greedy_tilings
 from dna_asic.mapping.tilings import OBJECTIVES, Effort, Tilings, search_tilings
-from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Reduction
+from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Mapping, Reduction
 from dna_asic.spec.dims import Dim
 from dna_asic.spec.layer import LayerShape
 from dna_asic.spec.record import from_plain, to_plain
@@ -70,6 +70,14 @@ class LayerPricer:
         others = torch.where(cycles.isfinite(), cycles * (idle.sum() - idle), 0.0)
         return torch.stack([energy + others, cycles], dim=2)
 
+    def orders_of(self, alone: AcceleratorConfig) -> LoopOrders:
+        """Loop orders that layers on this chunk may have."""
+        return self.orders
+
+    def known(self, alone: AcceleratorConfig, shapes: Sequence[LayerShape]) -> dict[LayerShape, list[Mapping]]:
+        """Mappings of layers that the mapper may begin with on this chunk, of those that have some: here none has."""
+        return {}
+
     def idle_pj(self, alone: AcceleratorConfig) -> float:
         """What a cycle of one chunk costs whatever happens in it."""
         if alone not in self._idle:
@@ -85,8 +93,7 @@ class LayerPricer:
     def _tilings(self, pairs: Sequence[Pair], layers: LayerBatch, chips: ChipBatch, prices: Prices) -> Tilings:
         """The best tiling of each pair (a row of each batch)."""
         keys = [(s, dataflow(c)) for c, s in pairs]
-        unknown = torch.ones((self.effort.keep, ROWS, 7), dtype=torch.int64)
-        start, ruled = torch.stack([self._genes.get(key, unknown) for key in keys]), 0
+        start, ruled = torch.stack([self._start(key) for key in keys]), 0
         if first := [i for i, key in enumerate(keys) if key not in self._genes]:
             first = torch.tensor(first)
             rule = greedy_tilings(*(x.take(first) for x in (layers, chips, prices)), OBJECTIVES["edp"], self.orders)
@@ -95,6 +102,10 @@ class LayerPricer:
                                  self.orders)
         self._learn(keys, tilings)
         return dataclasses.replace(tilings, evaluations=tilings.evaluations + ruled)
+
+    def _start(self, key: tuple[LayerShape, Dataflow]) -> Tensor:
+        """int64 [n, 5, 7]: candidates that a search begins with, as many for each layer and dataflow."""
+        return self._genes.get(key, torch.ones((self.effort.keep, ROWS, 7), dtype=torch.int64))
 
     def _learn(self, keys, tilings):
         """Of each layer and dataflow keep the best tiling on each of the chips that run it best."""

@@ -15,6 +15,7 @@ from dna_asic.cosearch.das import (
     search_accelerator,
     search_within,
 )
+from dna_asic.cosearch.designs import map_design
 from dna_asic.cosearch.gumbel import GumbelSettings
 from dna_asic.cosearch.pricing import GreedyPricer, LayerPricer
 from dna_asic.cosearch.targets import Targets
@@ -182,7 +183,7 @@ def test_each_layer_runs_on_the_chunk_that_suits_it():
         "port_bytes=8", "chunk0.spatial=K C", "chunk1.spatial=P Q"])
     search = make(space=space)
     search.step(NETWORK)
-    found = search.map_whole(search.chip, NETWORK, seed=0)
+    found = map_design(search.chip, NETWORK, search.pricer, seed=0)
     assert found.assignment["b"] == 1
     assert found.report == evaluate_design(
         hardware_shapes(NETWORK, 8), search.chip, found.mappings, TECHNOLOGY, pipeline(NETWORK, found.assignment, 2))
@@ -257,7 +258,7 @@ def test_fixed_accelerator_has_the_best_mapping_of_its_chip():
     chip = make().space.feasible(torch.Generator().manual_seed(0))[1]
     found = fixed_accelerator(chip, NETWORK, SPACE, TECHNOLOGY, seed=0)
     assert found.accelerator == chip and found.evaluations > 0
-    assert found[:4] == make().map_whole(chip, NETWORK, 0)[:4]
+    assert found[:4] == map_design(chip, NETWORK, make().pricer, 0)[:4]
     with pytest.raises(InfeasibleDesign, match=f"chip '{chip.name}' breaks max_area_mm2 0.01 with"):
         fixed_accelerator(chip, NETWORK, SPACE, TECHNOLOGY, seed=0, targets=Targets(max_area_mm2=0.01))
     with pytest.raises(InfeasibleDesign):
