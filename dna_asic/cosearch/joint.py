@@ -10,7 +10,7 @@ from torch import Tensor
 from dna_asic.cosearch.das import AcceleratorSearch, chosen_costs, place_layers
 from dna_asic.cosearch.dns import NetworkSearch
 from dna_asic.cosearch.training import augment, batches
-from dna_asic.data import DatasetSplits
+from dna_asic.data import DatasetSplits, to_float
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.networks import Macro, candidate_layers, expand
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
@@ -64,7 +64,7 @@ class JointSearch:
 
     def __init__(self, macro: Macro, splits: DatasetSplits, network: NetworkSearch, accelerator: AcceleratorSearch,
                  settings: JointSettings, seed: int):
-        self.macro, self.splits, self.settings = macro, splits, settings
+        self.macro, self.splits, self.settings = macro, splits.on(network.compute.device), settings
         self.network, self.accelerator = network, accelerator
         self.epoch = 0
         self.generator = torch.Generator().manual_seed(seed)
@@ -101,9 +101,9 @@ class JointSearch:
         return record
 
     def _batch(self, subset, index, train):
-        images = subset.images[index]
+        images = to_float(subset.images[index])
         if train:
-            images = augment(images, self.generator, mirror=self.splits.name != "digits")
+            images = augment(images, self.generator, mirror=self.splits.mirrored)
         return images, subset.labels[index]
 
     def _search_accelerator(self) -> dict[str, float]:
