@@ -22,11 +22,12 @@ from tqdm import tqdm
 from dna_asic import own_network
 from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
+from dna_asic.cosearch.compute import Compute
 from dna_asic.cosearch.das import AcceleratorSearch, require_chip, search_accelerator
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
-from dna_asic.cosearch.training import evaluate, train_network
-from dna_asic.data import DatasetSplits, load_dataset
+from dna_asic.cosearch.training import TrainSettings, evaluate, train_network
+from dna_asic.data import DatasetSplits, load_dataset, to_float
 from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.golden import accuracy
@@ -52,8 +53,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="examples: python -m dna_asic.search --target asic-28nm --set pe_rows=4 --seed 1\n"
                "          python -m dna_asic.search --network model.onnx --calibration images/")
     p.add_argument("--target", default="asic-28nm", help="technology node (default: %(default)s)")
-    p.add_argument("--dataset", default="digits", help="'digits' or 'imagefolder:DIR' (default: %(default)s)")
-    p.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
+    add_training_options(p)
     own_network.add_arguments(p)
     p.add_argument("--macro", help="macro-architecture: a bundled name or a YAML file (default: the dataset's)")
     p.add_argument("--space", default="default", help="accelerator space: a bundled name or a YAML file")
@@ -74,6 +74,24 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     add_output_options(p)
     return p
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """What is trained with, where, and how."""
+    group = parser.add_argument_group("images and training")
+    group.add_argument("--dataset", default="digits",
+                       help="'digits', 'cifar10:PATH', 'cifar100:PATH' or 'imagefolder:PATH'; PATH is a folder or a "
+                            "tar (default: %(default)s)")
+    group.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
+    group.add_argument("--train-images", type=int, metavar="N",
+                       help="use N images to train and validate with, as many of each class (default: all)")
+    group.add_argument("--test-images", type=int, metavar="N", help="use N images to test with (default: all)")
+    group.add_argument("--batch", type=int, default=TrainSettings.batch, help="images a step (default: %(default)s)")
+    group.add_argument("--label-smoothing", type=float, default=TrainSettings.label_smoothing,
+                       help="of the derived network's cross-entropy, 0..1 (default: %(default)s)")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                       help="cpu: float32; cuda: bfloat16, and a seed need not give one network; auto: cuda where it "
+                            "is, but the CPU for digits (default: %(default)s)")
 
 
 def main(argv=None, prog=None) -> int:
@@ -146,6 +164,7 @@ class Inputs:
     splits: DatasetSplits
     macro: Macro
     space: GadsSpace
+    compute: Compute
 
     @property
     def network_line(self) -> str:
@@ -157,7 +176,8 @@ def check_ranges(args: argparse.Namespace) -> None:
     """Raise SpecError for every number that is out of its range."""
     ranges = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
               "das_steps": (1, math.inf), "image_size": (1, math.inf), "hw_weight": (0, math.inf),
-              "seed": (0, 2**63 - 1)}
+              "train_images": (1, math.inf), "test_images": (1, math.inf), "batch": (2, math.inf),
+              "label_smoothing": (0, 1), "seed": (0, 2**63 - 1)}
     faults = [f"--{name.replace('_', '-')} must be in {least}..{most}, not {getattr(args, name)}."
               for name, (least, most) in ranges.items()
               if getattr(args, name) is not None and not least <= getattr(args, name) <= most]
@@ -167,14 +187,15 @@ def check_ranges(args: argparse.Namespace) -> None:
 
 def load_inputs(args: argparse.Namespace) -> Inputs:
     """Load every file that the arguments name; raises SpecError or DataError before the run folder exists."""
-    technology = load_technology(args.target)
+    technology, compute = load_technology(args.target), Compute.named(args.device, args.dataset)
     space = GadsSpace.load(args.space).pinned(args.pins)
     macro = load_macro(args.macro or ("digits" if args.dataset == "digits" else "cifar10"))
-    splits = load_dataset(args.dataset, args.seed, image_size=args.image_size)
+    splits = load_dataset(args.dataset, args.seed, image_size=args.image_size, train_images=args.train_images,
+                          test_images=args.test_images)
     macro = macro.fitted(splits.input_shape, splits.num_classes)
     network = expand(macro, [macro.options(place)[0] for place in macro.places])
     require_chip(network, space, technology, seed=args.seed, tries=JointSettings.das_steps)
-    return Inputs(technology=technology, splits=splits, space=space, macro=macro)
+    return Inputs(technology=technology, splits=splits, space=space, macro=macro, compute=compute)
 
 
 class StageBars:
@@ -209,14 +230,15 @@ def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
     joint, earlier_s = joint_search(args, inputs, run, bars)
     choices = joint.network.derive()
     module = train_derived(args, inputs, run, joint, bars)
-    quant = quantize_network(module, inputs.splits.train.images[:CALIBRATION_IMAGES])
+    quant = quantize_network(module, to_float(inputs.splits.train.images[:CALIBRATION_IMAGES]))
     network = expand(inputs.macro, choices)
     found = search_accelerator(network, inputs.space, inputs.technology, seed=args.seed, steps=args.das_steps,
                                start=joint.accelerator, designs=kept_prices(run, inputs, args.seed), progress=bars)
     bars.close()
     test = inputs.splits.test
     accuracies = {"float_test_accuracy": evaluate(module, test.images, test.labels),
-                  "int8_test_accuracy": accuracy(quant, quantize_input(test.images, quant), test.labels.numpy())}
+                  "int8_test_accuracy": accuracy(quant, quantize_input(to_float(test.images), quant),
+                                                 test.labels.numpy())}
     print(f"accuracy on test: float {accuracies['float_test_accuracy']:.4f}, "
           f"int8 {accuracies['int8_test_accuracy']:.4f}\n")
     write_json_atomically(run.path / "history.json", [dataclasses.asdict(r) for r in joint.history])
@@ -230,9 +252,11 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     A checkpoint is written after each epoch. Raises SpecError for one that cannot be read.
     """
     started, earlier_s, path = time.monotonic(), 0.0, run.path / CHECKPOINT
-    settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight)
+    settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight,
+                             batch=args.batch)
     joint = JointSearch(
-        inputs.macro, inputs.splits, NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs), args.seed),
+        inputs.macro, inputs.splits,
+        NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs), args.seed, inputs.compute),
         AcceleratorSearch(inputs.space, inputs.technology, args.seed), settings, args.seed)
     if path.exists():
         with read_checkpoint(path, "search anew") as state:
@@ -259,7 +283,9 @@ def train_derived(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars
         except (SafetensorError, RuntimeError) as error:
             raise SpecError(f"Weights '{path}' cannot be read: {error}; remove them to train anew.") from error
         return module.eval()
-    train_network(module, inputs.splits, args.train_epochs, args.seed, checkpoint=run.path / TRAINING,
+    settings = TrainSettings(batch=args.batch, label_smoothing=args.label_smoothing)
+    train_network(module, inputs.splits, args.train_epochs, args.seed, settings=settings, compute=inputs.compute,
+                  checkpoint=run.path / TRAINING,
                   progress=lambda epoch, loss: bars("training", epoch + 1, args.train_epochs))
     write_atomically(path, lambda part: part.write_bytes(save(module.state_dict())))
     (run.path / TRAINING).unlink()
