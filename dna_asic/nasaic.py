@@ -28,7 +28,7 @@ from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.compare import design_report
 from dna_asic.cosearch.designs import map_design
 from dna_asic.cosearch.training import evaluate, train_network
-from dna_asic.data import DatasetSplits, load_dataset
+from dna_asic.data import DatasetSplits, load_dataset, to_float
 from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.golden import accuracy
@@ -244,9 +244,9 @@ class Flows:
         module = train_network(make_module(self.space.network(found.network), args.seed), self.splits,
                                args.final_epochs, args.seed, checkpoint=run.path / TRAINING,
                                progress=lambda epoch, _: bar("training", epoch + 1, args.final_epochs))
-        quant = quantize_network(module, self.splits.train.images[:CALIBRATION_IMAGES])
+        quant = quantize_network(module, to_float(self.splits.train.images[:CALIBRATION_IMAGES]))
         test = self.splits.test
-        int8 = accuracy(quant, quantize_input(test.images, quant), test.labels.numpy())
+        int8 = accuracy(quant, quantize_input(to_float(test.images), quant), test.labels.numpy())
         write_json_atomically(run.path / "arguments.json", {"dataset": args.dataset, "image_size": args.image_size})
         write_design(run, argparse.Namespace(target=self.silicon.technology.name, seed=args.seed), quant, design,
                      list(map(str, found.network)), {

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from dna_asic import goals, own_network
 from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
+from dna_asic.cosearch.compute import Compute
 from dna_asic.cosearch.das import (
     AcceleratorSearch,
     FoundAccelerator,
@@ -33,8 +34,8 @@ from dna_asic.cosearch.das import (
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
 from dna_asic.cosearch.targets import Targets
-from dna_asic.cosearch.training import evaluate, train_network
-from dna_asic.data import DatasetSplits, load_dataset
+from dna_asic.cosearch.training import TrainSettings, evaluate, train_network
+from dna_asic.data import DatasetSplits, load_dataset, to_float
 from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.gads.presets import fitted_preset
@@ -82,8 +83,7 @@ def parser() -> argparse.ArgumentParser:
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """What is searched, and for how long."""
     p.add_argument("--target", default="asic-28nm", help="technology node (default: %(default)s)")
-    p.add_argument("--dataset", default="digits", help="'digits' or 'imagefolder:DIR' (default: %(default)s)")
-    p.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
+    add_training_options(p)
     p.add_argument("--macro", help="macro-architecture: a bundled name or a YAML file (default: the dataset's)")
     p.add_argument("--space", default="default", help="accelerator space: a bundled name or a YAML file")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pins",
@@ -97,6 +97,24 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--das-steps", type=int, default=40,
                    help="steps of the final accelerator search (default: %(default)s)")
     goals.add_target_arguments(p)
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """What is trained with, where, and how."""
+    group = parser.add_argument_group("images and training")
+    group.add_argument("--dataset", default="digits",
+                       help="'digits', 'cifar10:PATH', 'cifar100:PATH' or 'imagefolder:PATH'; PATH is a folder or a "
+                            "tar (default: %(default)s)")
+    group.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
+    group.add_argument("--train-images", type=int, metavar="N",
+                       help="use N images to train and validate with, as many of each class (default: all)")
+    group.add_argument("--test-images", type=int, metavar="N", help="use N images to test with (default: all)")
+    group.add_argument("--batch", type=int, default=TrainSettings.batch, help="images a step (default: %(default)s)")
+    group.add_argument("--label-smoothing", type=float, default=TrainSettings.label_smoothing,
+                       help="of the derived network's cross-entropy, 0..1 (default: %(default)s)")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                       help="cpu: float32; cuda: bfloat16, and a seed need not give one network; auto: cuda where it "
+                            "is, but the CPU for digits (default: %(default)s)")
 
 
 def main(argv=None, prog=None) -> int:
@@ -175,6 +193,7 @@ class Inputs:
     targets: Targets
     mode: Mode
     chip: AcceleratorConfig | None  # after a preset, where none is searched
+    compute: Compute
 
     @property
     def network_line(self) -> str:
@@ -186,7 +205,8 @@ def check_ranges(args: argparse.Namespace) -> None:
     """Raise SpecError for every number that is out of its range."""
     ranges = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
               "das_steps": (1, math.inf), "image_size": (1, math.inf), "hw_weight": (0, math.inf),
-              "seed": (0, 2**63 - 1)} | goals.RANGES
+              "train_images": (1, math.inf), "test_images": (1, math.inf), "batch": (2, math.inf),
+              "label_smoothing": (0, 1), "seed": (0, 2**63 - 1)} | goals.RANGES
     faults = [f"--{name.replace('_', '-')} must be in {least}..{most}, not {getattr(args, name)}."
               for name, (least, most) in ranges.items()
               if getattr(args, name) is not None and not least <= getattr(args, name) <= most]
@@ -196,16 +216,19 @@ def check_ranges(args: argparse.Namespace) -> None:
 
 def load_inputs(args: argparse.Namespace) -> Inputs:
     """Load every file that the arguments name; raises SpecError or DataError before the run folder exists."""
-    technology, mode, targets = load_technology(args.target), Mode(args.mode), goals.targets_of(args)
+    technology, compute = load_technology(args.target), Compute.named(args.device, args.dataset)
+    mode, targets = Mode(args.mode), goals.targets_of(args)
     space = GadsSpace.load(args.space).pinned(args.pins)
     macro = load_macro(args.macro or ("digits" if args.dataset == "digits" else "cifar10"))
-    splits = load_dataset(args.dataset, args.seed, image_size=args.image_size)
+    splits = load_dataset(args.dataset, args.seed, image_size=args.image_size, train_images=args.train_images,
+                          test_images=args.test_images)
     macro = macro.fitted(splits.input_shape, splits.num_classes)
     chip = None if mode.searches_accelerator else fitted_preset(space.at_clock(technology.clk_period_ns))
     if chip is None:
         network = expand(macro, [macro.options(place)[0] for place in macro.places])
         require_chip(network, space, technology, seed=args.seed, tries=JointSettings.das_steps, targets=targets)
-    return Inputs(technology=technology, splits=splits, space=space, macro=macro, targets=targets, mode=mode, chip=chip)
+    return Inputs(technology=technology, splits=splits, space=space, macro=macro, targets=targets, mode=mode, chip=chip,
+                  compute=compute)
 
 
 class StageBars:
@@ -240,17 +263,19 @@ def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
     joint, earlier_s = joint_search(args, inputs, run, bars) if inputs.mode.searches_network else (None, 0.0)
     choices = joint.network.derive() if joint else goals.middle_choices(inputs.macro)
     module = train_derived(args, inputs, run, choices, joint, bars)
-    quant = quantize_network(module, inputs.splits.train.images[:CALIBRATION_IMAGES])
+    quant = quantize_network(module, to_float(inputs.splits.train.images[:CALIBRATION_IMAGES]))
     network = expand(inputs.macro, choices)
     found = final_accelerator(args, inputs, run, network, joint, bars)
     bars.close()
     val, test = inputs.splits.val, inputs.splits.test
     accuracies = {"float_test_accuracy": evaluate(module, test.images, test.labels),
-                  "int8_test_accuracy": accuracy(quant, quantize_input(test.images, quant), test.labels.numpy())}
+                  "int8_test_accuracy": accuracy(quant, quantize_input(to_float(test.images), quant),
+                                                 test.labels.numpy())}
     print(f"accuracy on test: float {accuracies['float_test_accuracy']:.4f}, "
           f"int8 {accuracies['int8_test_accuracy']:.4f}\n")
     if inputs.targets.min_accuracy:
-        accuracies["int8_val_accuracy"] = accuracy(quant, quantize_input(val.images, quant), val.labels.numpy())
+        accuracies["int8_val_accuracy"] = accuracy(quant, quantize_input(to_float(val.images), quant),
+                                                   val.labels.numpy())
     targets = inputs.targets.judged(found.report, accuracies.get("int8_val_accuracy"))
     write_json_atomically(run.path / "history.json", [dataclasses.asdict(r) for r in joint.history] if joint else [])
     return write_design(run, args, quant, found, choices, accuracies | {
@@ -264,12 +289,14 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     A checkpoint is written after each epoch. Raises SpecError for one that cannot be read.
     """
     started, earlier_s, path = time.monotonic(), 0.0, run.path / CHECKPOINT
-    settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight)
+    settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight,
+                             batch=args.batch)
     accelerator = None
     if inputs.mode is Mode.JOINT:
         accelerator = AcceleratorSearch(inputs.space, inputs.technology, args.seed, targets=inputs.targets)
     joint = JointSearch(
-        inputs.macro, inputs.splits, NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs), args.seed),
+        inputs.macro, inputs.splits,
+        NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs), args.seed, inputs.compute),
         accelerator, settings, args.seed, inputs.targets)
     if path.exists():
         with read_checkpoint(path, "search anew") as state:
@@ -314,7 +341,9 @@ def train_derived(args, inputs: Inputs, run: RunFolder, choices: Sequence[str], 
         except (SafetensorError, RuntimeError) as error:
             raise SpecError(f"Weights '{path}' cannot be read: {error}; remove them to train anew.") from error
         return module.eval()
-    train_network(module, inputs.splits, epochs, args.seed, checkpoint=run.path / TRAINING,
+    settings = TrainSettings(batch=args.batch, label_smoothing=args.label_smoothing)
+    train_network(module, inputs.splits, epochs, args.seed, settings=settings, compute=inputs.compute,
+                  checkpoint=run.path / TRAINING,
                   progress=lambda epoch, loss: bars("training", epoch + 1, epochs))
     write_atomically(path, lambda part: part.write_bytes(save(module.state_dict())))
     (run.path / TRAINING).unlink()

@@ -16,7 +16,7 @@ import numpy as np
 
 from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.cost import Schedule, design_schedule, evaluate_design
-from dna_asic.data import load_dataset
+from dna_asic.data import load_dataset, to_float
 from dna_asic.errors import InfeasibleDesign, SpecError, VerificationError
 from dna_asic.golden import run_golden
 from dna_asic.layer_kinds import alone, mappings_of, one_of_each
@@ -234,10 +234,11 @@ def searched_workload(run: RunFolder, design: Design, program: Program, images: 
     if arguments.get("network"):
         kept = np.load(run.require(INPUTS, "make search"), allow_pickle=False)[:images]
         return _workload("searched", design, quant, program, kept, None)
-    test = load_dataset(arguments["dataset"], design.seed, image_size=arguments["image_size"]).test
+    test = load_dataset(arguments["dataset"], design.seed, image_size=arguments["image_size"],
+                        train_images=arguments.get("train_images"), test_images=arguments.get("test_images")).test
     if images > len(test.labels):
         raise SpecError(f"--images must be at most the {len(test.labels)} test images, not {images}.")
-    return _workload("searched", design, quant, program, quantize_input(test.images[:images], quant),
+    return _workload("searched", design, quant, program, quantize_input(to_float(test.images[:images]), quant),
                      test.labels[:images].numpy())
 
 

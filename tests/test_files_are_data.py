@@ -8,10 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("dna_asic", "rtl_gen", "sim", "flows", "benchmarks")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
-NEVER = {"pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.load", "marshal.loads", "shelve.open",
-         "dill.load", "dill.loads", "cloudpickle.load", "cloudpickle.loads", "joblib.load", "yaml.unsafe_load",
-         "yaml.full_load", "yaml.load_all", "os.system", "os.popen", "eval", "exec", "torch.hub.load", "torch.jit.load",
-         "pandas.read_pickle", "numpy.loads", "tempfile.mktemp"}
+NEVER = {"pickle.load", "pickle.loads", "pickle.Unpickler", "pickle._Unpickler", "marshal.load", "marshal.loads",
+         "shelve.open", "dill.load", "dill.loads", "cloudpickle.load", "cloudpickle.loads", "joblib.load",
+         "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "os.system", "os.popen", "eval", "exec",
+         "torch.hub.load", "torch.jit.load", "pandas.read_pickle", "numpy.loads", "tempfile.mktemp"}
 
 
 def faults(tree: ast.AST) -> list[str]:
@@ -19,6 +19,8 @@ def faults(tree: ast.AST) -> list[str]:
     names = imported(tree)
     found = []
     for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and unrestrained(node, names):
+            found.append(f"an unpickler without find_class of its own, line {node.lineno}")
         if not isinstance(node, ast.Call):
             continue
         name = dotted(node.func, names)
@@ -61,6 +63,12 @@ def dotted(node: ast.AST, names: dict[str, str]) -> str:
     return names.get(node.id, node.id) if isinstance(node, ast.Name) else ""
 
 
+def unrestrained(node: ast.ClassDef, names: dict[str, str]) -> bool:
+    """A class of unpicklers that find whatever global a file names."""
+    return any(dotted(base, names) in ("pickle.Unpickler", "pickle._Unpickler") for base in node.bases) and not any(
+        isinstance(part, ast.FunctionDef) and part.name == "find_class" for part in node.body)
+
+
 def safe_loader(node: ast.AST | None, tree: ast.AST) -> bool:
     """SafeLoader, or a class of the module that is one."""
     if node is None:
@@ -83,7 +91,7 @@ def test_no_file_can_run_code(path):
     "import yaml\nclass A(yaml.Loader): pass\nyaml.load(t, Loader=A)", "import tarfile\ntarfile.open(p).extractall(d)",
     "import zipfile\nzipfile.ZipFile(p).extract(m, filter='tar')", "import shutil\nshutil.unpack_archive(p)",
     "import subprocess\nsubprocess.run(c, shell=True)", "eval(text)", "import os\nos.system(c)",
-    "import pandas as pd\npd.read_pickle(p)",
+    "import pandas as pd\npd.read_pickle(p)", "import pickle\nclass A(pickle.Unpickler): pass",
 ])
 def test_faults_wrong_sources_are_found(source):
     assert len(faults(ast.parse(source))) == 1
@@ -93,7 +101,9 @@ def test_faults_wrong_sources_are_found(source):
     "import torch\ntorch.load(p, weights_only=True)", "import numpy as np\nnp.load(p, allow_pickle=False)",
     "import yaml\nclass A(yaml.SafeLoader): pass\nyaml.load(t, Loader=A)", "import yaml\nyaml.safe_load(t)",
     "import tarfile\ntarfile.open(p).extractall(d, filter='data')", "import subprocess\nsubprocess.run(['a'])",
-    "import pickle\nisinstance(e, pickle.UnpicklingError)", "model.eval()", "re.compile(x)",
+    "import pickle\nisinstance(e, pickle.UnpicklingError)",
+    "import pickle\nclass A(pickle._Unpickler):\n def find_class(self, module, name): raise ValueError",
+    "model.eval()", "re.compile(x)",
 ])
 def test_faults_right_sources_pass(source):
     assert faults(ast.parse(source)) == []

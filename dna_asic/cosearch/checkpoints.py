@@ -21,8 +21,11 @@ def save_checkpoint(path: Path, state: dict) -> None:
 
 @contextlib.contextmanager
 def read_checkpoint(path: Path, remedy: str) -> Iterator[dict]:
-    """The state in a file, to take up within; raises SpecError where either fails. remedy: what removing it does."""
+    """The state in a file, on the CPU, to take up within; raises SpecError where either fails.
+
+    remedy: what removing it does.
+    """
     try:
-        yield torch.load(path, weights_only=True)
+        yield torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise SpecError(f"Checkpoint '{path}' cannot be read: {error}; remove it to {remedy}.") from error

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dna_asic.cosearch.compute import CPU, Compute
 from dna_asic.errors import SpecError
 from dna_asic.networks import Macro, SuperNet
 
@@ -41,14 +42,15 @@ class ArchLosses(NamedTuple):
 
 
 class NetworkSearch:
-    """A supernet with its optimisers, temperature and random generator; everything depends on `seed` alone.
+    """A supernet with its optimisers, temperature and random generator; on a CPU everything depends on `seed` alone.
 
-    A batch is (images [N, C, H, W], labels [N]): of the training set for weights, of the validation set for alpha.
+    A batch is (images [N, C, H, W], labels [N]) on the device of `compute`: of the training set for weights, of the
+    validation set for alpha.
     """
 
-    def __init__(self, macro: Macro, settings: DnsSettings, seed: int):
-        self.macro, self.settings, self.epoch = macro, settings, 0
-        self.supernet = SuperNet(macro, seed)
+    def __init__(self, macro: Macro, settings: DnsSettings, seed: int, compute: Compute = CPU):
+        self.macro, self.settings, self.compute, self.epoch = macro, settings, compute, 0
+        self.supernet = compute.place(SuperNet(macro, seed))
         self.generator = torch.Generator().manual_seed(seed)
         self._weights = torch.optim.SGD(self.supernet.weight_parameters, settings.weight_rate,
                                         momentum=settings.momentum, weight_decay=settings.weight_decay)
@@ -73,7 +75,8 @@ class NetworkSearch:
         images, labels = batch
         self.supernet.train()
         gates = self._gates().detach()
-        loss = F.cross_entropy(self.supernet(images, gates), labels)
+        with self.compute.autocast():
+            loss = F.cross_entropy(self.supernet(images, gates), labels)
         self._weights.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.supernet.weight_parameters, self.settings.gradient_limit)
@@ -88,7 +91,8 @@ class NetworkSearch:
         images, labels = batch
         self.supernet.train()
         gates = self._gates()
-        task = F.cross_entropy(self.supernet(images, gates, self.settings.backward_paths), labels)
+        with self.compute.autocast():
+            task = F.cross_entropy(self.supernet(images, gates, self.settings.backward_paths), labels)
         hardware = (gates * self._checked(hw_cost)).sum()
         total = task + lam * hardware
         (self.supernet.alpha.grad,) = torch.autograd.grad(total, [self.supernet.alpha])
@@ -103,7 +107,7 @@ class NetworkSearch:
         if hw_cost.shape != valid.shape or not torch.isfinite(hw_cost[valid]).all():
             raise SpecError(f"hw_cost must be finite numbers [{valid.shape[0]}, {valid.shape[1]}], not "
                             f"{list(hw_cost.shape)} or with infinities; price every candidate.")
-        return torch.where(valid, hw_cost.detach(), torch.zeros_like(hw_cost)).float()
+        return torch.where(valid, hw_cost.detach().to(valid.device), 0).float()
 
     def sample(self) -> list[str]:
         """Candidates of one hard Gumbel sample."""

@@ -11,7 +11,7 @@ from dna_asic.cosearch.das import AcceleratorSearch, chosen_costs, place_layers
 from dna_asic.cosearch.dns import NetworkSearch
 from dna_asic.cosearch.targets import NO_TARGETS, Targets
 from dna_asic.cosearch.training import augment, batches, evaluate
-from dna_asic.data import DatasetSplits
+from dna_asic.data import DatasetSplits, to_float
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.networks import Macro, build_network, candidate_layers, expand
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
@@ -77,7 +77,8 @@ class JointSearch:
     def __init__(self, macro: Macro, splits: DatasetSplits, network: NetworkSearch,
                  accelerator: AcceleratorSearch | None, settings: JointSettings, seed: int,
                  targets: Targets = NO_TARGETS):
-        self.macro, self.splits, self.settings, self.targets = macro, splits, settings, targets
+        self.macro, self.splits = macro, splits.on(network.compute.device)
+        self.settings, self.targets = settings, targets
         self.network, self.accelerator = network, accelerator
         self.epoch, self.hw_weight = 0, settings.hw_weight if accelerator else 0.0
         self.generator = torch.Generator().manual_seed(seed)
@@ -114,9 +115,9 @@ class JointSearch:
         return record
 
     def _batch(self, subset, index, train):
-        images = subset.images[index]
+        images = to_float(subset.images[index])
         if train:
-            images = augment(images, self.generator, mirror=self.splits.name != "digits")
+            images = augment(images, self.generator, mirror=self.splits.mirrored)
         return images, subset.labels[index]
 
     def _search_accelerator(self) -> dict[str, float | None]:
@@ -136,7 +137,7 @@ class JointSearch:
                 "val_accuracy": accuracy}
 
     def _val_accuracy(self, choices):
-        module = build_network(self.macro, choices, 0, self.network.supernet)
+        module = self.network.compute.place(build_network(self.macro, choices, 0, self.network.supernet))
         return evaluate(module, self.splits.val.images, self.splits.val.labels)
 
     def candidate_costs(self) -> Tensor:

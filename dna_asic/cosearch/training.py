@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
-from dna_asic.data import DatasetSplits
+from dna_asic.cosearch.compute import CPU, Compute
+from dna_asic.data import DatasetSplits, to_float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +28,16 @@ class TrainSettings:
 
 def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: int,
                   progress: Callable[[int, float], None] | None = None,
-                  settings: TrainSettings = TrainSettings(), checkpoint: Path | None = None) -> nn.Module:
-    """Train `module` in place on splits.train and leave it in evaluation mode.
+                  settings: TrainSettings = TrainSettings(), checkpoint: Path | None = None,
+                  compute: Compute = CPU) -> nn.Module:
+    """Train `module` in place on splits.train and leave it in evaluation mode, on the CPU.
 
     `progress(epoch, mean_loss)` is called after each epoch. The order of images and the augmentation depend on
     `seed` alone. checkpoint: file written after each epoch and gone on from where it is there; raises SpecError for a
     damaged one.
     """
-    images, labels = splits.train
+    compute.place(module)
+    images, labels = splits.on(compute.device).train
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(module.parameters(), settings.rate, momentum=settings.momentum, nesterov=True,
                                 weight_decay=settings.weight_decay)
@@ -51,8 +54,9 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
         module.train()
         losses = []
         for index in batches(len(labels), settings.batch, generator):
-            x = augment(images[index], generator, mirror=splits.name != "digits")
-            loss = F.cross_entropy(module(x), labels[index], label_smoothing=settings.label_smoothing)
+            x = augment(to_float(images[index]), generator, mirror=splits.mirrored)
+            with compute.autocast():
+                loss = F.cross_entropy(module(x), labels[index], label_smoothing=settings.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_limit)
@@ -64,7 +68,7 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
                 "generator": generator.get_state(), "epochs": epoch + 1})
         if progress:
             progress(epoch, sum(losses) / len(losses))
-    return module.eval()
+    return CPU.place(module).eval()
 
 
 def _rate(step: int, warmup: int, total: int) -> float:
@@ -86,7 +90,7 @@ def augment(images: Tensor, generator: torch.Generator, *, mirror: bool) -> Tens
     n, c, h, w = images.shape
     reach = max(1, min(h, w) // 8)
     padded = F.pad(images, (reach,) * 4, mode="replicate")
-    dy, dx = torch.randint(2 * reach + 1, (2, n), generator=generator)
+    dy, dx = torch.randint(2 * reach + 1, (2, n), generator=generator)  # on the CPU: alike on every device
     rows, cols = dy[:, None] + torch.arange(h), dx[:, None] + torch.arange(w)
     if mirror:
         flip = torch.rand(n, generator=generator) < 0.5
@@ -100,5 +104,5 @@ def evaluate(module: nn.Module, images: Tensor, labels: Tensor, batch: int = 256
     module.eval()
     with torch.no_grad():
         parts = zip(images.split(batch), labels.split(batch), strict=True)
-        right = [(module(x).argmax(1) == y).sum() for x, y in parts]
+        right = [(module(to_float(x)).argmax(1) == y).sum() for x, y in parts]
     return int(torch.stack(right).sum()) / len(labels)

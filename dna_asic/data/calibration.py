@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dna_asic.data.dataset import FOLDER_PREFIX
-from dna_asic.data.imagefolder import SUFFIXES, read_images
+from dna_asic.data.files import Source
+from dna_asic.data.imagefolder import SUFFIXES, is_image, read_images
 from dna_asic.errors import DataError
 
 MAX_IMAGES = 128
+FOLDER_PREFIX = "imagefolder:"
 NOISE, NOISE_IMAGES = "random", 16
 MAX_ARRAY_BYTES = 1 << 32
 _MIDDLE = (0.5,)
@@ -43,10 +44,11 @@ def _load_pictures(folder: Path, input_shape, mean, std) -> np.ndarray:
     if any(len(x) not in (1, channels) for x in (mean, std)) or min(std) <= 0:
         raise DataError(f"Mean and standard deviation must be 1 or {channels} numbers, the latter above 0; not "
                         f"{list(mean)} and {list(std)}.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    source = Source.open(folder)
+    files = [name for name in source.names if is_image(name)]
     if not files:
         raise DataError(f"Calibration folder '{folder}' holds no pictures ({', '.join(sorted(SUFFIXES))}); add some.")
-    pixels = read_images(_thinned(files), (width, height)) / 2 + 0.5
+    pixels = read_images(source, _thinned(files), (width, height)) / np.float32(255)
     if pixels.shape[1] == 1 < channels:
         pixels = np.repeat(pixels, channels, axis=1)
     if pixels.shape[1] != channels:

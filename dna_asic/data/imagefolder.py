@@ -1,110 +1,123 @@
-"""Images in a folder per class."""
+"""Images in a folder per class, in a folder or a tar."""
 
-from pathlib import Path
+import io
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dna_asic.data.dataset import DatasetSplits, split_dataset
+from dna_asic.data.dataset import TEST, TRAIN, VAL, Labelled
+from dna_asic.data.files import Entry, Source
 from dna_asic.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-MIN_IMAGES = 3  # per class: one each for train, val and test
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow reads others too, some with other programs
+MAX_PIXELS = 1 << 26  # of one image
+MAX_BYTES = 1 << 32  # of all images in memory
 MAX_FAULTS = 5  # unreadable images named in one message
 GREY_MODES = frozenset({"1", "L", "LA"})
 
 
-def load_folder(folder: str, seed: int, image_size: int | None) -> DatasetSplits:
-    """Read `DIR/CLASS/*` or `DIR/train/CLASS/*` with `DIR/test/CLASS/*`; pixels in [-1, 1], grey or RGB.
+def load_images_by_class(source: Source, name: str, image_size: int | None) -> Labelled:
+    """`CLASS/*`, or `train/CLASS/*` beside `test/CLASS/*` or `val/CLASS/*` (val is the test part where there is no
+    test, as in ImageNet, whose test has no labels); grey or RGB.
 
-    Classes are numbered in sorted order of their names; files in other formats and hidden ones are passed over.
-    Raises DataError for a missing or empty folder, too few classes or images, and unreadable images (named).
+    Classes are numbered in sorted order of their names; files in other formats are passed over. The images of all
+    classes take turns, so that the first ones are of every class. Raises DataError for too few classes or images; so
+    does `pixels` for unreadable images (named).
     """
-    root = Path(folder)
-    if not folder or not root.is_dir():
-        raise DataError(f"Image folder '{folder}' is not a readable folder; give a folder with one folder per class.")
     if image_size is not None and image_size < 1:
-        raise DataError(f"Image folder '{folder}': image_size must be at least 1, not {image_size}.")
-    apart = (root / "train").is_dir() and (root / "test").is_dir()
-    files, classes = _list_classes(root / "train" if apart else root, MIN_IMAGES - apart)
-    test_files = _list_test(root / "test", classes) if apart else []
-    images = read_images([path for path, _ in files + test_files], (image_size, image_size) if image_size else None)
-    labels = np.array([label for _, label in files + test_files], dtype=np.int64)
-    cut = len(files)
-    test = (images[cut:], labels[cut:]) if apart else None
-    return split_dataset(f"imagefolder:{root.name}", images[:cut], labels[:cut], seed, test)
-
-
-def _list_dir(folder: Path) -> list[Path]:
-    try:
-        return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"Image folder '{folder}' cannot be read: {error.strerror}; check its permissions.") from error
-
-
-def _class_files(folder: Path) -> list[Path]:
-    return [p for p in _list_dir(folder) if p.suffix.lower() in SUFFIXES and p.is_file()]
-
-
-def _list_classes(root: Path, minimum: int) -> tuple[list[tuple[Path, int]], list[str]]:
-    folders = [p for p in _list_dir(root) if p.is_dir()]
-    if len(folders) < 2:
-        raise DataError(f"Image folder '{root}' must hold at least 2 class folders, not {len(folders)}; "
-                        f"put the images of each class into a folder of its own.")
-    files, faults = [], []
-    for label, folder in enumerate(folders):
-        members = _class_files(folder)
-        if len(members) < minimum:
-            faults.append(f"Class folder '{folder}' must hold at least {minimum} images "
-                          f"({', '.join(sorted(SUFFIXES))}), not {len(members)}; add some or remove the folder.")
-        files += [(path, label) for path in members]
+        raise DataError(f"Image folder '{source.path}': image_size must be at least 1, not {image_size}.")
+    tops = {name.partition("/")[0] for name in source.names if "/" in name}
+    apart = {"train": TRAIN} | {top: part for top, part in (("val", VAL), ("test", TEST)) if top in tops}
+    if "test" not in apart and "val" in apart:
+        apart["val"] = TEST
+    if "train" not in tops or len(apart) == 1:
+        apart = {"": TRAIN}
+    found = {part: _by_class(source, f"{top}/" if top else "") for top, part in apart.items()}
+    classes = list(found[TRAIN])
+    faults = [*_class_faults(source, found[TRAIN], 4 - len(apart)),
+              *(fault for part in (VAL, TEST) if part in found for fault in _held_faults(source, found[part], classes))]
     if faults:
         raise DataError("\n".join(faults))
-    return files, [folder.name for folder in folders]
+    files, labels, parts = [], [], []
+    for part, by_class in found.items():
+        for row in zip_longest(*(by_class.get(c, ()) for c in classes)):
+            present = [(file, label) for label, file in enumerate(row) if file is not None]
+            files += [file for file, _ in present]
+            labels += [label for _, label in present]
+            parts += [part] * len(present)
+    size = (image_size, image_size) if image_size else None
+    return Labelled(name=name, num_classes=len(classes), labels=np.array(labels, dtype=np.int64),
+                    parts=np.array(parts), pixels=lambda index: read_images(source, [files[i] for i in index], size))
 
 
-def _list_test(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
-    files = []
-    for folder in (p for p in _list_dir(root) if p.is_dir()):
-        if folder.name not in classes:
-            raise DataError(f"Test class folder '{folder}' has no train folder of the same name; "
-                            f"train classes are {', '.join(classes)}.")
-        files += [(path, classes.index(folder.name)) for path in _class_files(folder)]
-    if not files:
-        raise DataError(f"Image folder '{root}' must hold at least 1 test image, not 0; add some.")
-    return files
+def _by_class(source: Source, top: str) -> dict[str, list[str]]:
+    """{folder below `top`: the images in it}, both sorted."""
+    found = {}
+    for name in source.names:
+        folder, slash, file = name.removeprefix(top).partition("/")
+        if name.startswith(top) and slash and folder:
+            found.setdefault(folder, []).extend([name] if is_image(file) and "/" not in file else [])
+    return found
 
 
-def read_images(paths: list[Path], size: tuple[int, int] | None) -> np.ndarray:
-    """float32 [N, C, H, W] in [-1, 1], resized to (width, height), by default the first one's; one channel if every
-    image is grey, else three. Raises DataError naming unreadable images.
+def is_image(name: str) -> bool:
+    """By its suffix."""
+    return ("." + name.rpartition(".")[2].lower()) in SUFFIXES
+
+
+def _class_faults(source: Source, by_class: dict[str, list[str]], minimum: int):
+    if len(by_class) < 2:
+        yield (f"Image folder '{source.path}' must hold at least 2 class folders, not {len(by_class)}; put the images "
+               f"of each class into a folder of its own.")
+    for name, files in by_class.items():
+        if len(files) < minimum:
+            yield (f"Class folder '{name}' must hold at least {minimum} images ({', '.join(sorted(SUFFIXES))}), not "
+                   f"{len(files)}; add some or remove the folder.")
+
+
+def _held_faults(source: Source, by_class: dict[str, list[str]], classes: Sequence[str]):
+    for name in by_class:
+        if name not in classes:
+            yield (f"Class folder '{name}' to validate or test with has no train folder of the same name; train "
+                   f"classes are {', '.join(classes)}.")
+    if not any(by_class.values()):
+        yield f"Image folder '{source.path}' must hold at least 1 image each to validate and to test, not 0; add some."
+
+
+def read_images(source: Source, names: Sequence[str], size: tuple[int, int] | None) -> np.ndarray:
+    """uint8 [N, C, H, W], resized to (width, height), by default the first one's; one channel if every image is grey,
+    else three. Raises DataError naming unreadable images, and where all together are too large.
     """
-    arrays, faults = [], []
-    for path in paths:
+    if size is None:
+        size = _read_image(source, next(source.pick(names[:1]))[1]).size
+    if (total := len(names) * size[0] * size[1] * 3) > MAX_BYTES:
+        raise DataError(f"Dataset '{source.path}' must take at most {MAX_BYTES} bytes of pixels, not {total}; use "
+                        f"fewer or smaller images (--train-images, --test-images, --image-size).")
+    pixels, grey, faults = np.empty((len(names), size[1], size[0], 3), np.uint8), True, []
+    for i, entry in source.pick(names):
         try:
-            array = _read_image(path, size)
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            faults.append(f"Image '{path}' cannot be read: {error}; repair or remove it.")
+            image = _read_image(source, entry)
+        except DataError as error:
+            faults.append(str(error))
             if len(faults) == MAX_FAULTS:
                 break
             continue
-        size = size or (array.shape[1], array.shape[0])
-        arrays.append(array)
+        grey &= image.mode == "L"
+        pixels[i] = (image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)).convert("RGB")
     if faults:
         raise DataError("\n".join(faults))
-    if any(array.ndim == 3 for array in arrays):
-        arrays = [a if a.ndim == 3 else np.repeat(a[..., None], 3, axis=2) for a in arrays]
-        pixels = np.stack(arrays).transpose(0, 3, 1, 2)
-    else:
-        pixels = np.stack(arrays)[:, None]
-    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    return np.ascontiguousarray(pixels[..., :1 if grey else 3].transpose(0, 3, 1, 2))
 
 
-def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """uint8 [H, W] of a grey image, else [H, W, 3]; `size` is (width, height)."""
-    with Image.open(path) as image:
-        grey = image.mode in GREY_MODES
-        pixels = image.convert("L" if grey else "RGB")
-    if size and pixels.size != size:
-        pixels = pixels.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(pixels)
+def _read_image(source: Source, entry: Entry) -> Image.Image:
+    """Grey ("L") or RGB; its size is checked before it is decoded."""
+    try:
+        with Image.open(io.BytesIO(entry.read()), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels, and at most {MAX_PIXELS} are read")
+            return image.convert("L" if image.mode in GREY_MODES else "RGB")
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DataError(f"Image '{source.path / entry.name}' cannot be read: {error}; repair or remove it.") from error

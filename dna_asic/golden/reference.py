@@ -34,7 +34,8 @@ def run_golden(quant: QuantSpec, x: np.ndarray) -> dict[str, np.ndarray]:
 
 def accuracy(quant: QuantSpec, x: np.ndarray, labels: np.ndarray) -> float:
     """Share of int8 images [N, C, H, W] whose largest logit (the first of equals) is the label's."""
-    logits = run_golden(quant, x)[quant.network.layers[-1].name]
+    parts = [x[i:i + _BATCH] for i in range(0, len(x), _BATCH)]
+    logits = np.concatenate([run_golden(quant, part)[quant.network.layers[-1].name] for part in parts])
     return float((logits.reshape(len(logits), -1).argmax(1) == np.asarray(labels)).mean())
 
 

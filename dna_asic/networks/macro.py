@@ -176,7 +176,7 @@ def out_size(size: int, kernel: int, stride: int) -> int:
 
 
 def load_macro(name_or_path: str | Path) -> Macro:
-    """Read a macro-architecture: `digits`, `cifar10`, `imagenet`, or the path of a YAML file.
+    """Read a macro-architecture: a bundled one, such as `digits` or `cifar10`, or the path of a YAML file.
 
     Raises SpecError naming every unknown, missing or duplicate key and wrong value.
     """

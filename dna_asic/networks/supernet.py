@@ -41,7 +41,7 @@ class SuperNet(nn.Module):
 
     def sample_gates(self, temperature: float, generator: torch.Generator) -> Tensor:
         """Hard Gumbel-Softmax sample [layers, candidates]: one-hot values, the gradient of the soft sample."""
-        uniform = torch.rand(self.alpha.shape, generator=generator).clamp_(1e-9, 1 - 1e-7)
+        uniform = torch.rand(self.alpha.shape, generator=generator).to(self.alpha.device).clamp_(1e-9, 1 - 1e-7)
         soft = torch.softmax((self.logits() - torch.log(-torch.log(uniform))) / temperature, dim=1)
         hard = torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
         return hard + soft - soft.detach()

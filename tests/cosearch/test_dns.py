@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dna_asic.cosearch.compute import CPU, Compute
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.training import TrainSettings, augment, batches, evaluate, train_network
 from dna_asic.data import DatasetSplits, Subset
@@ -121,6 +122,43 @@ def test_training_learns_and_is_seeded():
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
     assert evaluate(module, *splits.test) == 1.0 and not module.training
     assert [e for e, _ in seen] == [*range(6)] * 2 and seen[5][1] < seen[0][1]
+
+
+def test_mixed_precision_learns_in_float32_weights():
+    """bfloat16 autocast and channels last, as on a GPU, on the CPU."""
+    mixed = Compute(torch.device("cpu"), mixed=True)
+    splits = DatasetSplits(name="digits", num_classes=4, train=toy(64), val=toy(16, 1), test=toy(16, 2))
+    module = build_network(MACRO.fitted((1, 8, 8), 4), ["k3_e1"] * 6, 0)
+    dtypes = set()
+    module.units["stem"].conv.register_forward_hook(lambda unit, x, y: dtypes.add(y.dtype))
+    train_network(module, splits, 6, 0, settings=TrainSettings(batch=16), compute=mixed)
+    assert dtypes == {torch.bfloat16} and {p.dtype for p in module.parameters()} == {torch.float32}
+    assert all(p.is_contiguous() for p in module.parameters()) and evaluate(module, *splits.test) > 0.9
+
+
+def test_mixed_precision_searches():
+    search = NetworkSearch(MACRO, DnsSettings(epochs=4), 0, Compute(torch.device("cpu"), mixed=True))
+    alpha, plain = search.supernet.alpha.detach().clone(), make()
+    loss = search.train_weights_step(toy())
+    assert loss == pytest.approx(plain.train_weights_step(toy()), rel=0.05)
+    search.arch_step(toy(), torch.zeros(6, 9), 1.0)
+    assert not torch.equal(search.supernet.alpha, alpha) and search.supernet.alpha.dtype == torch.float32
+
+
+def test_compute_named():
+    assert Compute.named("cpu", "cifar10:x") == Compute.named("auto", "digits") == CPU and not CPU.mixed
+
+
+def test_compute_chooses_cuda_where_it_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Compute.named("auto", "cifar10:x") == Compute.named("cuda", "digits") == Compute(torch.device("cuda"), True)
+    assert Compute.named("auto", "digits") == CPU
+
+
+def test_compute_wrong_cuda_where_it_is_not(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SpecError, match="--device must be one that is here, not cuda: PyTorch .* use cpu"):
+        Compute.named("cuda", "digits")
 
 
 def test_batches_cover_and_leave_no_single_image():

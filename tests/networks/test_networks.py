@@ -30,11 +30,19 @@ classes: 3
 
 
 @pytest.mark.parametrize("name, blocks, feature", [
-    ("digits", 6, (4, 4)), ("cifar10", 22, (4, 4)), ("imagenet", 22, (7, 7))])
+    ("digits", 6, (4, 4)), ("cifar10", 22, (4, 4)), ("cifar10-small", 6, (4, 4)), ("imagenet", 22, (7, 7))])
 def test_macro_bundled(name, blocks, feature):
     macro = load_macro(name)
     assert len(macro.places) == blocks and macro.feature_hw == feature
     assert all(options[-1] == "skip" for p in macro.places if (options := macro.options(p)) and p.keeps_shape)
+
+
+def test_macro_of_cifar_is_the_published_one():
+    """FBNet's 22 searched blocks (arXiv 1812.03443, table 1), with strides for 32 x 32 images."""
+    macro = load_macro("cifar10")
+    assert [(s.channels, s.layers, s.stride) for s in macro.stages] == [
+        (16, 1, 1), (24, 4, 1), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1)]
+    assert len(macro.candidates) == 9 and macro.stem.channels == 16 and macro.stem.stride == 1
 
 
 def test_macro_space_of_digits():
@@ -67,7 +75,7 @@ def test_macro_wrong_file(tmp_path, edit, text):
 
 
 def test_macro_wrong_name():
-    with pytest.raises(SpecError, match="'digitz' is not known; use cifar10, digits"):
+    with pytest.raises(SpecError, match="'digitz' is not known; use cifar10-small, cifar10, digits"):
         load_macro("digitz")
 
 

@@ -1,0 +1,41 @@
+"""Where networks are trained, and in which arithmetic."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dna_asic.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device; `mixed`: convolutions in bfloat16 with channels last, while weights, sums and losses stay float32."""
+
+    device: torch.device = torch.device("cpu")
+    mixed: bool = False
+
+    @classmethod
+    def named(cls, name: str, dataset: str) -> "Compute":
+        """`cpu` in float32, `cuda` in mixed precision, or `auto`: CUDA where it is, but the CPU for `digits`, which are
+        too small for it. Raises SpecError where `cuda` is asked for and is not there.
+        """
+        present = torch.cuda.is_available()
+        if name == "cuda" and not present:
+            raise SpecError(f"--device must be one that is here, not cuda: PyTorch {torch.__version__} finds none; use "
+                            f"cpu, or a PyTorch with CUDA on a machine that has it.")
+        if name == "cuda" or (name == "auto" and present and dataset != "digits"):
+            return cls(torch.device("cuda"), mixed=True)
+        return CPU
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """`module`, moved in place."""
+        layout = torch.channels_last if self.mixed else torch.contiguous_format
+        return module.to(device=self.device, memory_format=layout)
+
+    def autocast(self) -> torch.autocast:
+        """The context of a forward pass."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+
+
+CPU = Compute()
