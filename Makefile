@@ -17,12 +17,8 @@ RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
 APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
-<<<<<<< HEAD
-.PHONY: help setup tools search pareto rtl sim synth compare report contract presets silicon das rivals runs doctor \
-=======
-.PHONY: help setup tools search rtl sim synth compare report contract presets silicon das rivals nasaic runs doctor \
->>>>>>> h-nasaic
-        test test-all reproduce docs lock lint clean
+.PHONY: help setup tools search pareto rtl sim synth compare report contract presets silicon das rivals nasaic runs \
+        doctor test test-all reproduce docs lock lint clean
 .DEFAULT_GOAL := help
 
 help:
