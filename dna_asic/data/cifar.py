@@ -57,11 +57,9 @@ def load_cifar(kind: Cifar, path: str, image_size: int | None) -> Labelled:
     return found
 
 
-Decoder = Callable[[Cifar, bytes], tuple[np.ndarray, np.ndarray]]
-
-
-def _load_files(kind: Cifar, source: Source, names: list[str], decode: Decoder) -> Labelled:
-    """The files `names`, in the order of `kind.files`."""
+def _load_files(kind: Cifar, source: Source, names: list[str],
+                decode: Callable[[Cifar, bytes], tuple[np.ndarray, np.ndarray]]) -> Labelled:
+    """The files `names`, in the order of `kind.files`; decode: to pixels uint8 [N, 3072] and labels [N]."""
     found = {}
     for i, entry in source.pick(names):
         try:

@@ -51,9 +51,17 @@ class Source:
         return cls(path, top, tuple(name[len(top):] for name in names if name != top))
 
     def pick(self, names: Sequence[str]) -> Iterator[tuple[int, Entry]]:
-        """The files of distinct `names` with their places among them, in the order in which they are stored."""
+        """The files of distinct `names` with their places among them, in the order in which they are stored. Raises
+        DataError for one that is gone.
+        """
         places = {self.top + name: i for i, name in enumerate(names)}
-        return ((places[entry.name], entry) for entry in _entries(self.path) if entry.name in places)
+        for entry in _entries(self.path):
+            if entry.name in places:
+                yield places.pop(entry.name), entry
+            if not places:
+                return
+        raise DataError(f"Dataset '{self.path}' must not change while it is read: '{next(iter(places))}' is gone; "
+                        f"start anew.")
 
 
 def _entries(path: Path) -> Iterator[Entry]:

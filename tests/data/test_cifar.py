@@ -47,7 +47,7 @@ VERSIONS = {"binary": (".bin", binary), "python2": ("", python2), "python3": (""
 
 
 def write_set(folder, kind, version):
-    """{file: content} written to `folder`."""
+    """A set of COUNT images a file, in `folder`, which is returned."""
     suffix, encode = VERSIONS[version]
     folder.mkdir(parents=True)
     for seed, name in enumerate(kind.files):

@@ -63,6 +63,11 @@ def test_source_reads_long_names(tmp_path):
         assert Source.open(tmp_path / "a.tar").names == (name.removeprefix("set/"),)
 
 
+def test_source_wrong_file_that_is_gone(path):
+    with pytest.raises(DataError, match="must not change while it is read: 'set/c' is gone"):
+        list(Source.open(path).pick(["a/0.png", "c"]))
+
+
 @pytest.mark.parametrize("fields,message", [
     ({"name": "/etc/passwd"}, "'/etc/passwd' must lie below the archive's top"),
     ({"name": "a/../../b"}, r"'a/\.\./\.\./b' must lie below"),
