@@ -29,7 +29,7 @@ from dna_asic.compare import design_report
 from dna_asic.cosearch.designs import map_design
 from dna_asic.cosearch.training import evaluate, train_network
 from dna_asic.data import DatasetSplits, load_dataset, to_float
-from dna_asic.errors import SpecError
+from dna_asic.errors import InfeasibleDesign, SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.golden import accuracy
 from dna_asic.mapping.tilings import QUICK
@@ -186,15 +186,23 @@ def run_flows(args: argparse.Namespace) -> dict:
     reference = Reference.of(args)
     splits = load_dataset(args.dataset, args.seed, image_size=args.image_size)
     flows = Flows(args, reference, splits)
+    results, failures = [], []
     with only_one(flows.folder, "nasaic"):
-        results = [flows.result(name) for name in args.flow or FLOWS]
+        for name in args.flow or FLOWS:
+            try:
+                results.append(flows.result(name))
+            except InfeasibleDesign as error:
+                failures.append(f"{name}: {error}")
+    if not results:
+        raise InfeasibleDesign("\n".join(failures))
     rows = [row for row in (reference.own, *(result.row for result in results)) if row]
     record = {"target": reference.silicon.technology.name, "clk_period_ns": reference.silicon.clk_period_ns,
-              "dataset": args.dataset, "limits": to_plain(reference.limits), "rows": to_plain(tuple(rows))}
+              "dataset": args.dataset, "limits": to_plain(reference.limits), "rows": to_plain(tuple(rows)),
+              "failures": failures}
     write_json_atomically(flows.folder / "nasaic.json", record)
-    write_text_atomically(flows.folder / "nasaic.md", flows.text(rows, markdown_table) + "\n")
+    write_text_atomically(flows.folder / "nasaic.md", flows.text(rows, failures, markdown_table) + "\n")
     write_origin(flows.folder, args, args.seed, ("torch",))
-    print(flows.text(rows, format_table))
+    print(flows.text(rows, failures, format_table))
     for row in (result.row for result in results):
         print(f"nasaic: flow={row.name} accuracy={row.accuracy:.4f} latency_cycles={row.latency_cycles} "
               f"energy_j={row.energy_j:.4g} area_mm2={row.area_mm2:.4g} edp_js={row.edp_js:.4g} "
@@ -257,8 +265,8 @@ class Flows:
                     network=f"<{','.join(map(str, found.network))}>", hardware=" ".join(map(str, found.hardware)),
                     trained=found.trained, mapped=found.mapped)
 
-    def text(self, rows: Sequence[Row], table) -> str:
-        """The table, by `table` (headings, rows), with what it is of."""
+    def text(self, rows: Sequence[Row], failures: Sequence[str], table) -> str:
+        """The table, by `table` (headings, rows), with what it is of and what is not in it."""
         first, limits = rows[0], self.limits
         return "\n\n".join([
             f"One cost model and mapper: {self.silicon}, one image of {self.args.dataset}. Specs: "
@@ -266,7 +274,7 @@ class Flows:
             f"Networks: <stem filters, then filters and skip layers of each block>.",
             table(HEADERS, [(r.name, r.network, r.hardware, r.accuracy, r.latency_cycles, r.energy_j * 1e6, r.area_mm2,
                              r.edp_js, r.edp_js / first.edp_js, "yes" if r.meets else "no", r.episodes, r.trained,
-                             r.mapped) for r in rows])])
+                             r.mapped) for r in rows]), *(f"not shown: {failure}" for failure in failures)])
 
 
 def _digest(*parts) -> str:

@@ -11,8 +11,8 @@ Source: the paper, as far as known; what is from memory, not confirmed, is marke
 
 The violation is the sum over latency, energy and area of the excess over its limit, as a share of the way to a bound,
 at most 1 each [M]. Assumed here: a bound is the largest of `BOUND_SAMPLES` uniform pairs, and at least twice the limit;
-hardware that cannot run a network is at the bounds of latency and energy. Monte Carlo draws networks uniformly too, and
-its chips above the area limit are refused by arithmetic and cost no mapping. A flow maps no more than about twice
+hardware that cannot run a network is at the bounds of latency and energy. Brute force and Monte Carlo
+draw uniformly among the chips within the area limit, Monte Carlo networks too. A flow maps no more than about twice
 episodes x hardware steps pairs and trains at most one network an episode.
 """
 
@@ -23,7 +23,16 @@ from dataclasses import dataclass
 
 import torch
 
-from dna_asic.baselines.nasaic_space import Hardware, NasaicSpace, Silicon, SubAccelerator, Values
+from dna_asic.baselines.nasaic import MAX_PES
+from dna_asic.baselines.nasaic_space import (
+    GB_PER_S_STEP,
+    MAX_GB_PER_S,
+    Hardware,
+    NasaicSpace,
+    Silicon,
+    SubAccelerator,
+    Values,
+)
 from dna_asic.baselines.rivals import PolicyGradient
 from dna_asic.cosearch.designs import design_cost
 from dna_asic.cosearch.pricing import LayerPricer
@@ -34,8 +43,7 @@ from dna_asic.spec.latency import RUN_CYCLES
 
 RHO = 10.0  # [M]
 BOUND_SAMPLES = 64
-DRAWS = 100  # of a Monte Carlo search, per chip that it may map
-BATCH = 32  # of its chips, priced together
+BATCH = 32  # chips of a Monte Carlo search, priced together
 LEAST_DEVIATION = 0.05  # of rewards: accuracies that differ by less are nearly equal
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 Pair = tuple[Values, Hardware]
@@ -134,11 +142,13 @@ class Bench:
     def area_mm2(self, hardware: Hardware) -> float:
         """Of the chip, which is that of its chunks; nothing is mapped."""
         port = self.silicon.port_bytes(hardware)
-        for sub in hardware:
-            if (sub, port) not in self._areas:
-                areas = area_um2(self.silicon.chip((sub,), port), self.silicon.technology)
-                self._areas[sub, port] = sum(areas.values()) * 1e-6
-        return sum(self._areas[sub, port] for sub in hardware)
+        return sum(self._area_mm2(sub, port) for sub in hardware)
+
+    def _area_mm2(self, sub: SubAccelerator, port_bytes: int) -> float:
+        if (sub, port_bytes) not in self._areas:
+            areas = area_um2(self.silicon.chip((sub,), port_bytes), self.silicon.technology)
+            self._areas[sub, port_bytes] = sum(areas.values()) * 1e-6
+        return self._areas[sub, port_bytes]
 
     @functools.cached_property
     def bounds(self) -> tuple[float, float, float]:
@@ -163,25 +173,33 @@ class Bench:
                        accuracy=accuracy, reward=sum(rewards) / len(rewards)), rewards
 
     def monte_carlo(self, count: int, network: Values | None, progress: Progress) -> list[tuple[Pair, Figures]]:
-        """Up to `count` uniform chips within the area limit, with `network` or each with a uniform one, and figures.
-
-        Raises InfeasibleDesign where `DRAWS` a chip find none.
+        """Up to `count` chips within the area limit, each of them as likely, with `network` or each with a uniform one,
+        and their figures. Raises InfeasibleDesign where none is within the limit.
         """
-        generator, pairs = torch.Generator().manual_seed(self.seed), {}
-        for _ in range(DRAWS):
-            drawn = ((network or own, hardware) for own, hardware in self.space.sample(count, generator))
-            pairs |= {pair: None for pair in drawn if self.area_mm2(pair[1]) <= self.limits.area_mm2}
-            if len(pairs) >= count:
-                break
-        if not pairs:
-            raise InfeasibleDesign(f"NASAIC's space: none of {DRAWS * count} pairs of sub-accelerators is within "
-                                   f"{self.limits.area_mm2:.4g} mm2; enlarge the limit.")
-        pairs, found = list(pairs)[:count], []
+        generator, subs, found = torch.Generator().manual_seed(self.seed), self.space.sub_accelerators, []
+        able = self.affordable()
+        if not len(able):
+            raise InfeasibleDesign(f"NASAIC's space: no pair of sub-accelerators is within {self.limits.area_mm2:.4g} "
+                                   f"mm2; enlarge the limit.")
+        rows = able[torch.randperm(len(able), generator=generator)[:count]].tolist()
+        drawn = self.space.sample(len(rows), generator)
+        pairs = [(network or own, (subs[i], subs[j])) for (own, _), (i, j) in zip(drawn, rows, strict=True)]
         for start in range(0, len(pairs), BATCH):
             batch = pairs[start:start + BATCH]
             found += zip(batch, self.figures(batch), strict=True)
             progress("hardware", len(found), len(pairs))
         return found
+
+    def affordable(self) -> torch.Tensor:
+        """int64 [n, 2]: all pairs of `space.sub_accelerators` within the space and the area limit."""
+        subs, found = self.space.sub_accelerators, []
+        pes, speed = (torch.tensor([getattr(sub, name) for sub in subs]) for name in ("pes", "gb_per_s"))
+        fits = pes[:, None] + pes <= MAX_PES
+        for total in range(2 * GB_PER_S_STEP, MAX_GB_PER_S + 1, GB_PER_S_STEP):
+            area = torch.tensor([self._area_mm2(sub, self.silicon.widest_port(total / 2)) for sub in subs])
+            within = area[:, None] + area <= self.limits.area_mm2
+            found.append((fits & within & (speed[:, None] + speed == total)).nonzero())
+        return torch.cat(found)
 
 
 def _edp(figures: Figures) -> float:

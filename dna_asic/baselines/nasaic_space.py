@@ -17,12 +17,14 @@ This project's assumptions:
   memory port, which all chunks of a chip have alike, is the widest of 8 to 64 bytes a cycle that both have within the
   sum of their bandwidths, and no narrower than 8.
 - Register files are the template's largest. Global buffers hold 256 bytes a PE, as NVDLA's of 1024 and 2048 PEs do
-  (its primer), a quarter for W, a quarter for I and half for psums, each the nearest power of two and at least 4 KiB.
+  (its primer), a quarter for W, a quarter for I and half for psums, each the nearest power of two and at least 4 KiB;
+  that of W as much as the least tile of a 3 x 3 layer takes, whose channels are a port's bytes.
 - Layers go to the sub-accelerators by this project's own assignment, their tilings are its mapper's, and a layer's loop
   orders the template's.
 """
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -41,7 +43,7 @@ from dna_asic.mapping.tilings import mapping_of
 from dna_asic.networks.resnet9 import nasaic_resnet9
 from dna_asic.space import Choice
 from dna_asic.spec.accelerator import AcceleratorConfig, ChunkConfig, LoopOrders, Mapping
-from dna_asic.spec.dims import DIMS, Dim, Level
+from dna_asic.spec.dims import DIMS, Dim, Level, Operand
 from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.technology import Technology
 
@@ -93,9 +95,10 @@ def parse_hardware(text: str) -> Hardware:
     return tuple(SubAccelerator(dataflow=name, pes=int(pes), gb_per_s=int(speed)) for name, pes, speed in parts)
 
 
-def _arrays(pes: int) -> list[tuple[int, int]]:
+@functools.cache
+def _arrays(pes: int) -> tuple[tuple[int, int], ...]:
     """Rows and columns of all arrays of exactly so many PEs."""
-    return [(rows, pes // rows) for rows in range(1, MAX_SIDE + 1) if pes % rows == 0 and pes // rows <= MAX_SIDE]
+    return tuple((rows, pes // rows) for rows in range(1, MAX_SIDE + 1) if pes % rows == 0 and pes // rows <= MAX_SIDE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,17 +121,17 @@ class Silicon:
 
     def port_bytes(self, hardware: Hardware) -> int:
         """Bytes a cycle of each memory port."""
-        share = sum(map(self.bytes_per_cycle, hardware)) / len(hardware)
-        return max([port for port in PORTS if port <= share], default=PORTS[0])
+        return self.widest_port(sum(sub.gb_per_s for sub in hardware) / len(hardware))
 
-    def bytes_per_cycle(self, sub: SubAccelerator) -> float:
-        """GB/s are bytes a ns."""
-        return sub.gb_per_s * self.clk_period_ns
+    def widest_port(self, gb_per_s: float) -> int:
+        """Bytes a cycle, within a bandwidth; GB/s are bytes a ns."""
+        return max([port for port in PORTS if port <= gb_per_s * self.clk_period_ns], default=PORTS[0])
 
     def _chunk(self, sub: SubAccelerator, port: int) -> ChunkConfig:
-        fill, template = self.bytes_per_cycle(sub), BY_NAME[sub.dataflow]
-        sizes = tuple(_buffer_bytes(sub.pes * share) for share in (0.25, 0.25, 0.5))
-        return template_chunk(template, sub.array, rf_words=max(template.rf_words), gb_bytes=sizes, fill=fill,
+        fill, template = sub.gb_per_s * self.clk_period_ns, BY_NAME[sub.dataflow]
+        sizes = [_buffer_bytes(sub.pes * share) for share in (0.25, 0.25, 0.5)]
+        sizes[Operand.W] = max(sizes[Operand.W], 1 << (2 * 9 * port**2 - 1).bit_length())
+        return template_chunk(template, sub.array, rf_words=max(template.rf_words), gb_bytes=tuple(sizes), fill=fill,
                               drain=fill / 4, lanes=widest(fill / 4, port))
 
 
@@ -225,6 +228,12 @@ class NasaicSpace:
         first = len(self.network_choices)
         parts = [values[i:i + 3] for i in range(first, len(values), 3)]
         return tuple(values[:first]), tuple(SubAccelerator(dataflow=d, pes=n, gb_per_s=b) for d, n, b in parts)
+
+    @functools.cached_property
+    def sub_accelerators(self) -> tuple[SubAccelerator, ...]:
+        """All that one of the two may be."""
+        options = (choice.options for choice in self.hardware_choices[:3])
+        return tuple(SubAccelerator(dataflow=d, pes=n, gb_per_s=b) for d, n, b in itertools.product(*options))
 
     def sample(self, count: int, generator: torch.Generator) -> list[tuple[Values, Hardware]]:
         """Networks and hardware, every choice uniform over what is allowed."""

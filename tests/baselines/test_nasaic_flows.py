@@ -31,8 +31,8 @@ class Formula(Bench):
     def __init__(self, limits=LIMITS, seed=0):
         super().__init__(SPACE, SILICON, None, limits, accuracy, seed)
 
-    def area_mm2(self, hardware):
-        return 0.002 * sum(sub.pes for sub in hardware)
+    def _area_mm2(self, sub, port_bytes):
+        return 0.002 * sub.pes
 
     def figures(self, pairs):
         for network, hardware in pairs:
@@ -96,6 +96,16 @@ def test_rewards_of_an_episode():
     assert rewards == pytest.approx([accuracy(network) - 10 * excess, accuracy(network)])
     assert (episode.hardware, episode.violation, episode.reward) == (small, 0, pytest.approx(sum(rewards) / 2))
     assert bench.episode(network, [large])[1] == pytest.approx([-10 * excess])
+
+
+def test_monte_carlo_knows_all_that_is_within_the_area():
+    bench = Formula(dataclasses.replace(LIMITS, area_mm2=0.3))  # of 150 PEs: 32 + 32, 64, 96; 64 + 64
+    able = bench.affordable()
+    speeds = sum(a + b <= 64 for a in range(8, 64, 8) for b in range(8, 64, 8))
+    assert len(able) == len(able.unique(dim=0)) == (3 + 3) * 9 * speeds
+    found = bench.monte_carlo(50, None, QUIET)
+    assert len({pair for pair, _ in found}) == 50 and all(f.area_mm2 <= 0.3 for _, f in found)
+    assert all(sum(sub.gb_per_s for sub in hardware) <= 64 for (_, hardware), _ in found)
 
 
 def test_monte_carlo_wrong_area():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dna_asic.baselines.counted import CountedCost
-from dna_asic.baselines.rivals import SEARCHES, Controller
+from dna_asic.baselines.rivals import SEARCHES, Controller, PolicyGradient
 from dna_asic.cosearch.enumeration import fixed_pricer
 from dna_asic.das import small_network
 from dna_asic.gads import GadsSpace
@@ -79,3 +79,21 @@ def test_controller_has_the_likelihood_of_its_samples():
     second = torch.tensor([0.25, 0.25, 0.5]).log()
     assert torch.allclose(likelihood, first[index[:, 0]] + second[index[:, 1]], atol=1e-5)
     assert 0 < float(entropy) < math.log(3)
+
+
+def test_controller_takes_what_is_allowed_and_shares_first_choices():
+    torch.manual_seed(0)
+    controller, even = Controller([3, 4, 4]), torch.tensor([True, False, True, False])
+    limit = lambda place, chosen: even.expand(len(chosen[0]), -1) if place == 1 else None  # noqa: E731
+    index, likelihood, entropy = controller(200, torch.Generator().manual_seed(0), shared=1, allowed=limit)
+    assert len(set(index[:, 0].tolist())) == 1 and set(index[:, 1].tolist()) == {0, 2}
+    assert set(index[:, 2].tolist()) == {0, 1, 2, 3}
+    assert likelihood.isfinite().all() and 0 < float(entropy) < (math.log(3) + math.log(2) + math.log(4)) / 3 + 1e-6
+
+
+def test_policy_gradient_comes_to_the_rewarded_options():
+    policy = PolicyGradient([4, 4], 0, least=1e-3, rate=2e-2)
+    for _ in range(80):
+        rows = policy.draw(8)
+        policy.learn(torch.tensor([float(a == 3) + float(b == 1) for a, b in rows]))
+    assert sum(row == [3, 1] for row in policy.draw(50)) > 40
