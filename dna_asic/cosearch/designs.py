@@ -12,7 +12,7 @@ from dna_asic.cosearch.assignment import assign, assigned
 from dna_asic.cosearch.estimate import estimated
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cosearch.targets import Targets
-from dna_asic.cost import area_um2, design_schedule, evaluate_design, idle_pj
+from dna_asic.cost import area_um2, design_schedule, evaluate_design, idle_fetch_pj, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.optimise import Mapper
@@ -186,7 +186,8 @@ def design_cost(layers: LayerPricer, network: NetworkSpec, chip: AcceleratorConf
     if math.isinf(cycles):
         return energy_pj, cycles
     times = design_schedule(placed.programs, dict(zip(placed.layers, map(int, chosen[:, 1]))), chip)
-    return energy_pj + sum(map(layers.idle_pj, chip.alone)) * (times.cycles - cycles), times.cycles
+    energy_pj += sum(map(layers.idle_pj, chip.alone)) * (times.cycles - cycles)
+    return energy_pj + idle_fetch_pj(times, layers.technology), times.cycles
 
 
 def map_design(chip: AcceleratorConfig, network: NetworkSpec, pricer: LayerPricer, seed: int,

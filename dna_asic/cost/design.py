@@ -11,15 +11,12 @@ from dna_asic.cost.model import event_counts, fetch_cycles, layer_cycles, schedu
 from dna_asic.cost.schedule import Schedule, period_cycles, schedule
 from dna_asic.errors import SpecError
 from dna_asic.spec.accelerator import AcceleratorConfig, Mapping
-from dna_asic.spec.dims import Operand
 from dna_asic.spec.instruction import INSTRUCTION_BYTES
 from dna_asic.spec.latency import DECODE_CYCLES, LAYER_CYCLES, RUN_CYCLES
 from dna_asic.spec.layer import LayerShape
 from dna_asic.spec.pipeline import Pipeline, Place
 from dna_asic.spec.report import LEVELS, CostReport, Counts, LayerCost
 from dna_asic.technology import Technology
-
-_FETCH = f"dram_reads.{Operand.W.name}"  # instructions count with the weights
 
 
 def evaluate_design(layers: Sequence[tuple[str, LayerShape]], accelerator: AcceleratorConfig,
@@ -43,7 +40,7 @@ def evaluate_design(layers: Sequence[tuple[str, LayerShape]], accelerator: Accel
     latency = RUN_CYCLES + times.cycles
     levels = {level: sum(c.energy_pj[level] for c in costs) for level in LEVELS}
     levels |= {level: latency * sum(pj[level] for pj in idle) for level in idle[0]}
-    levels["dram"] += sum(n * INSTRUCTION_BYTES * table[_FETCH] for n, table in zip(times.idle_fetches, tables))
+    levels["dram"] += idle_fetch_pj(times, technology)
     return CostReport(
         technology=technology.name, clk_period_ns=accelerator.clk_period_ns, layers=tuple(costs),
         latency_cycles=latency, period_cycles=period_cycles(programs, {c.name: c.cycles for c in costs}),
@@ -64,6 +61,11 @@ def design_schedule(programs: Sequence[Sequence[Place]], cycles: dict[str, int],
     """When every layer ends, cycles of the layers given, for `images` images in one run; see `cost.schedule`."""
     fetch = LAYER_CYCLES + fetch_cycles(accelerator) + DECODE_CYCLES
     return schedule(programs, cycles, fetch, images)
+
+
+def idle_fetch_pj(times: Schedule, technology: Technology) -> float:
+    """pJ of the instructions that chunks fetch for layers which they then pass over."""
+    return sum(times.idle_fetches) * INSTRUCTION_BYTES * 8 * technology["dram_pj_per_bit"]
 
 
 def energy_by_level_pj(counts: Counts, table: Table[str, float]) -> dict[str, float]:
