@@ -29,7 +29,7 @@ class JointSettings:
     joint_epochs: int = 16
     batch: int = 32
     das_steps: int = 4
-    hw_weight: float = 0.02
+    hw_weight: float = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
