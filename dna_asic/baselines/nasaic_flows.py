@@ -44,7 +44,7 @@ from dna_asic.spec.latency import RUN_CYCLES
 RHO = 10.0  # [M]
 BOUND_SAMPLES = 64
 BATCH = 32  # chips of a Monte Carlo search, priced together
-LEAST_DEVIATION = 0.05  # of rewards: accuracies that differ by less are nearly equal
+POLICY = {"least": 0.05, "entropy_weight": 0.1}  # accuracies that differ by less than 0.05 are nearly equal
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 Pair = tuple[Values, Hardware]
 
@@ -209,7 +209,7 @@ def _edp(figures: Figures) -> float:
 def nasaic(bench: Bench, episodes: int, steps: int, progress: Progress) -> Found:
     """Network and hardware together."""
     space = bench.space
-    policy = PolicyGradient([len(c.options) for c in space.choices], bench.seed, least=LEAST_DEVIATION)
+    policy = PolicyGradient([len(c.options) for c in space.choices], bench.seed, **POLICY)
     done = []
     for n in range(episodes):
         drawn = [space.split(row) for row in policy.draw(
@@ -248,7 +248,7 @@ def asic_nas(bench: Bench, episodes: int, steps: int, progress: Progress) -> Fou
 
 def _search_networks(bench, judge, episodes, progress) -> list[Episode]:
     """Episodes of a controller that names networks alone."""
-    policy = PolicyGradient([len(c.options) for c in bench.space.network_choices], bench.seed, least=LEAST_DEVIATION)
+    policy = PolicyGradient([len(c.options) for c in bench.space.network_choices], bench.seed, **POLICY)
     done = []
     for n in range(episodes):
         (row,) = policy.draw(1)
