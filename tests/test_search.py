@@ -117,9 +117,9 @@ def test_search_resumes_to_the_same_design(whole, arguments, tmp_path, monkeypat
 
 
 def test_search_keeps_targets_and_tells_what_it_misses(whole, arguments, tmp_path, capsys):
-    """Half of the free design's power is kept; an accuracy of 1 is missed, after all files are written."""
+    """Less power than the free design's is kept; an accuracy of 1 is missed, after all files are written."""
     free = json.loads((whole / "summary.json").read_text())
-    limit = f"{0.5e3 * free['energy_j'] / free['latency_s']:.6g}"
+    limit = f"{0.8e3 * free['energy_j'] / free['latency_s']:.6g}"
     assert command.main([*arguments, "--max-power-mw", limit, "--min-accuracy", "1", "--json"]) == 1
     said = capsys.readouterr()
     result, run = json.loads(said.out), RunFolder.open(tmp_path / "run")

@@ -40,7 +40,8 @@ POLISH_BATCH = 8  # moves priced together
 POLISH_SHARE = 0.3  # of a given number of evaluations
 IDLE_STEPS, BARREN_STEPS = 3, 300  # without a new chip: gamma has settled; there seems to be none that runs the network
 RECALLED = 8  # samples of another network that are priced for the one in hand
-FINALISTS, MOST_FINALISTS = 4, 16  # mapped with full effort: always, and until one keeps the targets
+FINALISTS = 4
+ROUNDS = 4  # of finalists, until one keeps the targets
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 
 
@@ -162,6 +163,14 @@ class AcceleratorSearch:
         except InfeasibleDesign:
             return None
 
+    def tighten(self, asked: Targets, report: CostReport, network: NetworkSpec) -> None:
+        """Lower the limits of quick prices by what the report of a chip exceeds those `asked` by."""
+        self.designs.reprice(self.designs.targets.tightened(asked, report.energy_j, report.latency_s))
+        samples = [self.best, *(s for s in self.gumbel.samples(self.guide.index)
+                                if self.designs.known(self._build(s), network))]
+        self.guide.learn(self.gumbel.index(samples), self._log_costs(samples))
+        self._best = samples[int(self.edp_js(samples, network).argmin())]
+
     def moves(self, network: NetworkSpec) -> list[Sample]:
         """What differs from `best` in one choice, makes another chip and was not priced: the most promising first."""
         around = {}
@@ -214,21 +223,21 @@ def search_accelerator(network: NetworkSpec, space: GadsSpace, technology: Techn
     for i in range(steps):
         search.step(network)
         progress("accelerator", i + 1, steps)
-    if search.gumbel.settings.polish:
-        polish(search, network, progress)
-    targets, chips, mapped = search.designs.targets, search.designs.best(MOST_FINALISTS), []
-
-    def order(found: FoundAccelerator) -> tuple[float, float]:
-        return targets.excess(found.report.energy_j, found.report.latency_s), found.report.edp_js
-
-    for chip in chips:
-        if len(mapped) >= FINALISTS and min(map(order, mapped))[0] == 0:
+    targets, mapped = search.designs.targets, {}
+    for _ in range(ROUNDS):
+        if search.gumbel.settings.polish:
+            polish(search, network, progress)
+        chips = search.designs.best(FINALISTS)
+        for i, chip in enumerate(chips):
+            mapped[chip] = mapped.get(chip) or map_design(chip, network, search.pricer, seed)
+            progress("mapping", i + 1, len(chips))
+        best = min(mapped.values(), key=lambda x: (targets.excess(x.report.energy_j, x.report.latency_s),
+                                                   x.report.edp_js))
+        if not targets.excess(best.report.energy_j, best.report.latency_s):
             break
-        mapped.append(map_design(chip, network, search.pricer, seed))
-        progress("mapping", len(mapped), max(len(mapped), min(FINALISTS, len(chips))))
-    best = min(mapped, key=order)
+        search.tighten(targets, best.report, network)  # full effort makes a chip faster, at more power
     targets.require(best.report, f"Network '{network.name}': the nearest chip found in space '{space.name}'")
-    return best._replace(evaluations=search.pricer.evaluations + sum(found.evaluations for found in mapped))
+    return best._replace(evaluations=search.pricer.evaluations + sum(x.evaluations for x in mapped.values()))
 
 
 def fixed_accelerator(chip: AcceleratorConfig, network: NetworkSpec, space: GadsSpace, technology: Technology, *,

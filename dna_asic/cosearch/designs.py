@@ -117,6 +117,11 @@ class DesignPricer:
         return torch.tensor([math.log(self._edp[c]) if math.isfinite(self._edp[c]) else worst + self._excess[c]
                              for c in chips], dtype=torch.float64)
 
+    def reprice(self, targets: Targets) -> None:
+        """Take other limits of latency and power, for what was priced for the present network too."""
+        self.targets, self._estimates = targets, {None: REFUSED + 2.0}
+        self._edp |= {chip: self._edp_js(chip) for chip, edp in self._edp.items() if math.isfinite(edp)}
+
     def known(self, chip: AcceleratorConfig, network: NetworkSpec) -> bool:
         """Whether it costs no evaluation to ask for this chip."""
         return network == self._network and chip in self._edp

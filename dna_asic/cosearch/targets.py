@@ -1,5 +1,6 @@
 """Targets that a design must keep, and the weight of the hardware cost that follows them."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -53,6 +54,12 @@ class Targets:
         """Nats on top of a chip's ln EDP: 0 where latency and power are kept, else PENALTY (1 + `excess`)."""
         excess = self.excess(energy_j, latency_s)
         return PENALTY * (1 + excess) if excess else 0.0
+
+    def tightened(self, asked: "Targets", energy_j: float, latency_s: float) -> "Targets":
+        """Limits of latency and power lowered by what those of `asked` are exceeded by."""
+        latency, power = (max(1.0, share) for share in asked._shares(energy_j, latency_s))
+        return dataclasses.replace(self, max_latency_ms=self.max_latency_ms / latency,
+                                   max_power_mw=self.max_power_mw / power)
 
     def judged(self, report: CostReport, accuracy: float | None = None) -> tuple[Judged, ...]:
         """Every target there is, against a report and (None: not judged) an accuracy."""

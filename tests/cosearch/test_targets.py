@@ -27,6 +27,14 @@ def test_excess_is_of_both_limits_and_the_penalty_grows_with_it():
     assert NO_TARGETS.penalty(1.0, 1.0) == 0 and NO_TARGETS.judged(report(), 0.0) == ()
 
 
+def test_tightened_by_what_those_asked_are_exceeded_by():
+    once = TARGETS.tightened(TARGETS, ENERGY_J, LATENCY_S)
+    assert (once.max_latency_ms, once.max_power_mw) == (0.02, pytest.approx(50))
+    assert once.tightened(TARGETS, 1.1 * ENERGY_J / 2, LATENCY_S).max_power_mw == pytest.approx(50 / 1.1)
+    assert once.tightened(TARGETS, ENERGY_J / 2, LATENCY_S) == once and NO_TARGETS.tightened(
+        NO_TARGETS, 1.0, 1.0) == NO_TARGETS
+
+
 def test_every_target_is_judged():
     targets = dataclasses.replace(TARGETS, max_area_mm2=0.5, min_accuracy=0.9)
     judged = {x.target: (x.limit, x.value, x.kept) for x in targets.judged(report(), 0.89)}
