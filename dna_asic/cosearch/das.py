@@ -30,6 +30,7 @@ from dna_asic.gads import GadsSpace
 from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.spec.record import from_plain, to_plain
+from dna_asic.spec.report import CostReport
 from dna_asic.technology import Technology
 
 __all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", "edp_js", "fixed_accelerator",
