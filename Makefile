@@ -17,7 +17,7 @@ RUN_TOOL := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY)
 APT_TOOLS := iverilog opensta g++ make
 PROGRAMS := iverilog sta g++ make
 
-.PHONY: help setup tools search pareto rtl sim synth compare report contract presets silicon das rivals nasaic runs \
+.PHONY: help setup tools browser search pareto rtl sim synth compare report contract presets silicon das rivals nasaic runs \
         doctor test test-all reproduce docs lock lint clean
 .DEFAULT_GOAL := help
 
@@ -49,16 +49,24 @@ $(STAMP): pyproject.toml $(LOCK)
 	@touch $@
 
 # Programs that are no Python packages. Root installs them; others are told, and go on without.
+# $(call install_missing,programs,apt packages,what needs them)
+define install_missing
+@missing=""; for p in $(1); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+[ -z "$$missing" ] && exit 0; \
+packages="$(2)"; \
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+  echo "installing$$missing: apt-get install $$packages"; \
+  { apt-get install -y -qq --no-install-recommends $$packages || { apt-get update -qq && \
+    apt-get install -y -qq --no-install-recommends $$packages; }; } >/dev/null 2>&1 || \
+    echo "not installed:$$missing; run: apt-get install $$packages"; \
+else echo "missing:$$missing; $(3) need: sudo apt-get install $$packages"; fi
+endef
+
 tools:
-	@missing=""; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
-	[ -z "$$missing" ] && exit 0; \
-	packages="$(APT_TOOLS)"; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing$$missing: apt-get install $$packages"; \
-	  { apt-get install -y -qq --no-install-recommends $$packages || { apt-get update -qq && \
-	    apt-get install -y -qq --no-install-recommends $$packages; }; } >/dev/null 2>&1 || \
-	    echo "not installed:$$missing; run: apt-get install $$packages"; \
-	else echo "missing:$$missing; simulation and synthesis need: sudo apt-get install $$packages"; fi
+	$(call install_missing,$(PROGRAMS),$(APT_TOOLS),simulation and synthesis)
+
+browser:
+	$(call install_missing,chromium,chromium,tests of the report's page)
 
 search: setup
 	$(RUN_TOOL) -m dna_asic.search --target $(TARGET) --seed $(SEED) $(ARGS)
@@ -121,10 +129,10 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/lint-imports --no-cache
 
-test: setup lint
+test: setup browser lint
 	$(RUN_TOOL) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
-test-all: setup lint
+test-all: setup browser lint
 	$(RUN_TOOL) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 clean:
