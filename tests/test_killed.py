@@ -34,7 +34,7 @@ def last_line(stage: str, *options: str) -> tuple[str, float]:
     text = process.communicate()[0]
     assert process.returncode == 0, text
     lines = [line for line in text.splitlines() if line.startswith(f"{stage}: ")]
-    figures = [pair for pair in lines[-1].split() if not pair.startswith(("seconds=", "run=", "out=", "page="))]
+    figures = [pair for pair in lines[-1].split() if not pair.startswith(("seconds=", "run=", "out=", "page=", "verilog="))]
     return " ".join(figures) if lines else "", time.monotonic() - begun
 
 
@@ -43,8 +43,7 @@ def stopped(process: subprocess.Popen, after: float, number: signal.Signals) -> 
     time.sleep(after)
     process.send_signal(number)
     process.communicate(timeout=60)
-    if number == signal.SIGINT and process.returncode not in (0, 130):
-        raise AssertionError(f"exit status {process.returncode} after SIGINT")
+    assert process.returncode in (0, 130, -number)  # -SIGINT: before it had read its modules
 
 
 def test_search_killed_five_times_ends_with_the_same_design(tmp_path):
