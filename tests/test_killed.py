@@ -18,6 +18,7 @@ from dna_asic.runs import MARKER
 
 pytestmark = pytest.mark.slow
 SEED = 20
+APART = ("seconds=", "run=", "out=", "page=", "verilog=")
 STAGES = {"rtl": "rtl/chip.v", "sim": "sim/report.json", "compare": "compare/compare.json",
           "synth": "synth/synth.json", "report": "report.html"}
 SEARCH = ["--set", "chunks=1", "--warmup-epochs", "1", "--epochs", "2", "--train-epochs", "2", "--das-steps", "2"]
@@ -34,8 +35,7 @@ def last_line(stage: str, *options: str) -> tuple[str, float]:
     text = process.communicate()[0]
     assert process.returncode == 0, text
     lines = [line for line in text.splitlines() if line.startswith(f"{stage}: ")]
-    figures = [pair for pair in lines[-1].split() if not pair.startswith(("seconds=", "run=", "out=", "page=", "verilog="))]
-    return " ".join(figures) if lines else "", time.monotonic() - begun
+    return " ".join(pair for pair in lines[-1].split() if not pair.startswith(APART)), time.monotonic() - begun
 
 
 def stopped(process: subprocess.Popen, after: float, number: signal.Signals) -> None:
