@@ -80,15 +80,14 @@ def test_stage_stopped_is_done_anew(chain, stage, number, tmp_path):
     shutil.copytree(whole, run)
     output = run / STAGES[stage]
     output.unlink()
-    before = contents(run, output.parent)
+    before = contents(run, stage, output)
     stopped(started(stage, "--run", str(run)), random.Random(f"{SEED} {stage} {number}").uniform(0.2, 0.9) * seconds,
             number)
-    assert contents(run, output.parent) == before
+    assert contents(run, stage, output) == before
     assert last_line(stage, "--run", str(run))[0] == undisturbed and output.is_file()
 
 
-def contents(run: Path, beside: Path) -> dict[Path, bytes]:
+def contents(run: Path, stage: str, output: Path) -> dict[Path, bytes]:
     """Files of the other stages, locks apart."""
-    own = (lambda path: path.parent == run) if beside == run else (lambda path: path.is_relative_to(beside))
     return {path.relative_to(run): path.read_bytes() for path in run.rglob("*")
-            if path.is_file() and path.suffix != ".lock" and not own(path)}
+            if path.is_file() and path.suffix != ".lock" and path != output and not path.is_relative_to(run / stage)}

@@ -11,7 +11,7 @@ SEED = 1
 # What to find in a module of the emitted text, and what to put in its place.
 MUTATIONS = {
     "sign of the product": ("pe", r"\$signed\((w)\) \* \$signed\((i)\)", r"\1 * $signed(\2)"),
-    "address of W is off by one": ("operand_file_3", r"\.read_port__addr\((address)\)",
+    "address of W is off by one": ("operand_file_3", r"\.read_port__addr\((read_address_0)\)",
                                    r".read_port__addr(\1 + 2'd1)"),
     "psum is not accumulated": ("accumulator", r"\$signed\(base\) \+ (\$signed\(term\))", r"\1"),
 }
