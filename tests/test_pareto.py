@@ -14,7 +14,7 @@ from dna_asic.errors import InfeasibleDesign, TargetMissed, ToolError
 from dna_asic.report.files import write_json_atomically
 from dna_asic.runs import MARKER, RunFolder
 
-FIGURES = {"joint-0.002": (0.97, 5e-11), "joint-0.02": (0.96, 3e-11), "joint-0.2": (0.90, 3e-11),
+FIGURES = {"joint-0.01": (0.97, 5e-11), "joint-0.1": (0.96, 3e-11), "joint-1": (0.90, 3e-11),
            "sequential": (0.98, 9e-11), "network-only": (0.97, 7e-11)}
 
 
@@ -55,48 +55,48 @@ def command(folder, *more):
 def test_points_table_picture_and_last_line(searched, tmp_path, capsys):
     assert command(tmp_path, "--mode", "joint", "--mode", "sequential", "--mode", "network-only") == 0
     assert searched.asked == [
-        ("joint-0.002", "joint", 0.002, False), ("joint-0.02", "joint", 0.02, False),
-        ("joint-0.2", "joint", 0.2, False), ("sequential", "sequential", 0.02, False),
-        ("network-only", "network-only", 0.02, False)]
+        ("joint-0.01", "joint", 0.01, False), ("joint-0.1", "joint", 0.1, False),
+        ("joint-1", "joint", 1.0, False), ("sequential", "sequential", 0.1, False),
+        ("network-only", "network-only", 0.1, False)]
     folder, printed = tmp_path / "p", capsys.readouterr().out
     record = json.loads((folder / "pareto.json").read_text())
-    assert [p["hw_weight"] for p in record["points"]] == [0.002, 0.02, 0.2, None, None]
-    assert record["front"] == [str(folder / name) for name in ("joint-0.02", "joint-0.002", "sequential")]
+    assert [p["hw_weight"] for p in record["points"]] == [0.01, 0.1, 1.0, None, None]
+    assert record["front"] == [str(folder / name) for name in ("joint-0.1", "joint-0.01", "sequential")]
     assert printed.splitlines()[-1] == (f"pareto: points=5 front=3 best_accuracy=0.9800 least_edp_js=3e-11 "
                                         f"out={folder}")
-    assert re.search(r"^joint +0.2 .* missed: min_accuracy +\S+joint-0.2$", printed, re.MULTILINE)
+    assert re.search(r"^joint +1 .* missed: min_accuracy +\S+joint-1$", printed, re.MULTILINE)
     assert "a table of" not in printed and "a table of sequential" in (folder / "sequential.log").read_text()
     assert (folder / "pareto.png").stat().st_size > 5_000 and (folder / "pareto.md").read_text().count("\n") == 7
     assert json.loads((folder / "origin.json").read_text())["command"].startswith("python -m dna_asic.pareto")
 
 
 def test_finished_points_are_kept_and_half_finished_ones_resumed(searched, tmp_path, capsys):
-    searched.fake.stopped = "joint-0.02"
+    searched.fake.stopped = "joint-0.1"
     assert command(tmp_path) == 130
-    assert "--points 3 --name p" in capsys.readouterr().err and (tmp_path / "p/joint-0.02" / MARKER).exists()
+    assert "--points 3 --name p" in capsys.readouterr().err and (tmp_path / "p/joint-0.1" / MARKER).exists()
     searched.fake.stopped = None
     searched.asked.clear()
-    (tmp_path / "p/joint-0.2").mkdir()
-    (tmp_path / "p/joint-0.2" / MARKER).touch()  # stopped before it wrote its arguments
+    (tmp_path / "p/joint-1").mkdir()
+    (tmp_path / "p/joint-1" / MARKER).touch()  # stopped before it wrote its arguments
     assert command(tmp_path) == 0
-    assert [(name, resumed) for name, *_, resumed in searched.asked] == [("joint-0.02", True), ("joint-0.2", False)]
+    assert [(name, resumed) for name, *_, resumed in searched.asked] == [("joint-0.1", True), ("joint-1", False)]
     first = capsys.readouterr().out
     assert command(tmp_path) == 0 and len(searched.asked) == 2 and capsys.readouterr().out == first
 
 
 def test_points_without_a_design_are_told(searched, tmp_path, capsys):
-    searched.fake.infeasible = "joint-0.02"
+    searched.fake.infeasible = "joint-0.1"
     assert command(tmp_path) == 0
     printed = capsys.readouterr().out
     assert "not shown: " in printed and "no chip keeps max_power_mw 1" in printed and "pareto: points=2" in printed
-    assert command(tmp_path, "--hw-weights", "0.02") == 2
+    assert command(tmp_path, "--hw-weights", "0.1") == 2
     assert "No point has a design" in capsys.readouterr().err
 
 
 def test_wrong_options_of_a_kept_point(searched, tmp_path, capsys):
     assert command(tmp_path) == 0
     assert command(tmp_path, "--epochs", "3") == 2
-    assert re.search(r"joint-0.002' was made with epochs 16, not 3: give another --name", capsys.readouterr().err)
+    assert re.search(r"joint-0.01' was made with epochs 16, not 3: give another --name", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("wrong,message", [
@@ -114,8 +114,8 @@ def test_wrong_weights(capsys):
 
 
 def test_weights_are_spaced_by_equal_ratios():
-    assert pareto.spaced(1) == [0.02] and pareto.spaced(2) == [0.002, 0.2]
-    assert pareto.spaced(5) == [0.002, 0.00632, 0.02, 0.0632, 0.2]
+    assert pareto.spaced(1) == [0.1] and pareto.spaced(2) == [0.01, 1.0]
+    assert pareto.spaced(5) == [0.01, 0.0316, 0.1, 0.316, 1.0]
 
 
 def test_front_has_no_equals():
