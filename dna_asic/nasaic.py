@@ -98,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--hardware-steps", type=int, default=10,
                    help="hardware tried in an episode of nasaic; of Monte Carlo: per episode (default: %(default)s)")
     p.add_argument("--rho", type=float, default=RHO, help="weight of the violation (default: %(default)s)")
-    p.add_argument("--dataset", default="digits", help="'digits' or 'imagefolder:DIR' (default: %(default)s)")
+    p.add_argument("--dataset", default="digits", help="as `search` has it (default: %(default)s)")
     p.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
     p.add_argument("--train-epochs", type=int, default=5,
                    help="epochs after which a network is judged (default: %(default)s)")
