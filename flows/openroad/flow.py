@@ -9,7 +9,6 @@
     place and route, on demand: OpenROAD on the netlist                     (place_route, orfs)
 """
 
-import json
 import re
 import shutil
 import time
@@ -27,11 +26,10 @@ from flows.openroad.macros import at_node, macro_of, macro_shapes
 from flows.openroad.orfs import write_orfs
 from flows.openroad.place_route import ABSENT, PROGRAM, place_route_step
 from flows.openroad.platforms import find_library, scaling_of
-from flows.openroad.power import ASSUMED_ACTIVITY, design_power
+from flows.openroad.power import ASSUMED_ACTIVITY, power_of, power_step
 from flows.openroad.steps import run_step
 from flows.openroad.synthesis import synthesis_step
 from flows.openroad.timing import timing_step
-from flows.openroad.waves import read_waves
 
 _CHUNK = re.compile(r"chunk_\d+")
 
@@ -115,20 +113,21 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
     check_library(library)
     check_clock(clk_period_ns, technology, library.platform.node_nm)
     factors = scaling_of(library.platform, target_nm)
-    progress(f"[1/4] library {library.platform.name}" + (f" ({library.note})" if library.note else ""))
+    progress(f"[1/5] library {library.platform.name}" + (f" ({library.note})" if library.note else ""))
     common = {"top": top, "platform": library.platform, "clk_period_ns": clk_period_ns, "liberty": library.liberty}
     macros = {name: macro_of(technology, words, bits) for name, words, bits in macro_shapes(text)}
     stubs = tuple(at_node(m, target_nm, library.platform.node_nm) for m in macros.values())
-    mapped = _timed(progress, "[2/4] synthesis (Yosys, ABC)", synthesis_step(
+    mapped = _timed(progress, "[2/5] synthesis (Yosys, ABC)", synthesis_step(
         rtl=rtl, cache=(cache or out / "mapped").resolve(), progress=progress, **common), out)
     netlist = mapped.folder / "netlist.v"
-    timed = _timed(progress, "[3/4] timing (OpenSTA)", timing_step(netlist=netlist, macros=stubs, **common), out)
-    charged = _timed(progress, "[4/4] power of cells (OpenSTA)", cell_power_step(
+    timed = _timed(progress, "[3/5] timing (OpenSTA)", timing_step(netlist=netlist, macros=stubs, **common), out)
+    charged = _timed(progress, "[4/5] power of cells (OpenSTA)", cell_power_step(
         netlist=netlist, liberty=library.liberty, platform=library.platform, clk_period_ns=clk_period_ns,
         cache=(cache or out / "mapped").resolve(), progress=progress), out)
-    seen = read_waves(waves, waves_cycles) if waves is not None else None
-    power = design_power(netlist.read_text(), top, library.liberty.read_text(),
-                         json.loads((charged.folder / "power.json").read_text()), seen, progress)
+    moved = _timed(progress, "[5/5] activity of every net", power_step(
+        netlist=netlist, top=top, liberty=library.liberty, records=charged.folder / "power.json", waves=waves,
+        waves_cycles=waves_cycles, progress=progress), out)
+    power = power_of(moved.metrics)
     placed = None
     if place_and_route:
         nickname = re.sub(r"\W", "_", out.parent.name)
@@ -153,11 +152,12 @@ def run_flow(*, rtl: Path, out: Path, clk_period_ns: float, technology: Technolo
         clock_mw_by_block=_by_block(power.clock_mw, factors.energy),
         path_blocks=tuple((_block(path), ns) for path, ns in timed.metrics["path_blocks"]),
         modules={name: (m["instances"], m["own_area_um2"] * factors.area) for name, m in modules.items()},
-        leakage_mw=sum(power.leakage_mw.values()) * factors.energy, macros=used, activity=_origin(waves, seen, power),
+        leakage_mw=sum(power.leakage_mw.values()) * factors.energy, macros=used,
+        activity=_origin(waves, moved.metrics["cycles"], power),
         mean_activity=power.mean_activity,
         findings=(*check_all(mapped.metrics, timed.metrics, library, factors, technology),
                   *((ABSENT + ".",) if place_and_route and placed is None else ())),
-        cached=mapped.cached and timed.cached, place_route=placed)
+        cached=mapped.cached and timed.cached and moved.cached, place_route=placed)
 
 
 def _timed(progress, title, step, out):
@@ -180,11 +180,11 @@ def _place_route(progress, out, step):
     return None
 
 
-def _origin(waves, seen, power):
-    if seen is None:
+def _origin(waves, cycles, power):
+    if cycles is None:
         return f"assumed: {ASSUMED_ACTIVITY} toggles per pin and cycle, every clock running"
     lacking = f"; {power.unknown} cells depend on registers that they lack" if power.unknown else ""
-    return f"simulated: {waves.name}, every net in each of {seen.cycles} cycles{lacking}"
+    return f"simulated: {waves.name}, every net in each of {cycles} cycles{lacking}"
 
 
 def _block(path):

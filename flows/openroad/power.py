@@ -1,14 +1,18 @@
 """Power of a whole design: what each cell takes (`cell_power`) at what the simulation did with it (`pin_activity`)."""
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from flows.openroad.cell_power import module_power
 from flows.openroad.floorplan import module_instances
 from flows.openroad.netlist import Netlist, module_bodies
 from flows.openroad.pin_activity import assumed_activity, cell_logic, module_activity, scope_of
-from flows.openroad.waves import Waves
+from flows.openroad.steps import Step
+from flows.openroad.waves import Waves, read_waves
 
+SOURCES = tuple(Path(__file__).with_name(f"{name}.py") for name in ("cell_power", "netlist", "pin_activity", "waves"))
 ASSUMED_ACTIVITY = 0.1  # toggles per pin and cycle where no simulation was recorded: OpenSTA's own default
 
 
@@ -58,3 +62,36 @@ def design_power(netlist: str, top: str, liberty: str, records: dict[str, dict],
         unknown += active.unknown
     return DesignPower(clock_mw=clock, idle_mw=idle, moving_mw=moving, leakage_mw=leakage, unknown=unknown,
                        mean_activity=sum(moving.values()) / busy if busy else 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power(Step):
+    """Metrics: those of `DesignPower` (`power_of` reads them), and the cycles of the waves, none without."""
+
+    netlist: Path
+    top: str
+    liberty: Path
+    records: Path
+    waves: Path | None
+    waves_cycles: int | None
+    progress: Callable[[str], None] = field(compare=False)
+
+    def run(self, folder: Path) -> dict:
+        seen = read_waves(self.waves, self.waves_cycles) if self.waves is not None else None
+        found = design_power(self.netlist.read_text(), self.top, self.liberty.read_text(),
+                             json.loads(self.records.read_text()), seen, self.progress)
+        return {"power": asdict(found), "cycles": seen and seen.cycles}
+
+
+def power_step(*, netlist: Path, top: str, liberty: Path, records: Path, waves: Path | None, waves_cycles: int | None,
+               progress: Callable[[str], None]) -> Power:
+    """The step with its inputs and outputs declared. records: power.json of `CellPower`."""
+    given = (netlist, liberty, records) if waves is None else (netlist, liberty, records, waves)
+    return Power(name="power", inputs=(*given, *SOURCES), outputs=(), netlist=netlist, top=top, liberty=liberty,
+                 records=records, waves=waves, waves_cycles=waves_cycles, progress=progress,
+                 config={"top": top, "waves": waves is not None, "waves_cycles": waves_cycles})
+
+
+def power_of(metrics: dict) -> DesignPower:
+    """What the step found."""
+    return DesignPower(**metrics["power"])
