@@ -7,6 +7,7 @@ that `make rtl sim synth` take it like any other: trained as a searched network 
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from dna_asic.bars import StageBars
 from dna_asic.baselines.nasaic_flows import FLOWS, RHO, Bench, Figures, Found
 from dna_asic.baselines.nasaic_points import NETWORK, Recosted, recost
 from dna_asic.baselines.nasaic_proxy import ProxyAccuracy
@@ -235,7 +237,7 @@ class Flows:
         prices = self.folder / name / PRICES
         pricer = TemplatePricer(self.silicon.technology, self.args.seed, QUICK, folder=prices, key=self.prices_key)
         bench = Bench(self.space, self.silicon, pricer, self.limits, self.accuracy, self.args.seed, self.args.rho)
-        with StagedBar(name, self.args.quiet) as bar:
+        with contextlib.closing(StageBars(self.args.quiet, name)) as bar:
             found = FLOWS[name](bench, self.args.episodes, self.args.hardware_steps, bar)
             row = self.finish(found, pricer, bar)
         result = FlowResult(row=row, found=found, seconds=time.monotonic() - started)
@@ -244,7 +246,7 @@ class Flows:
         shutil.rmtree(prices)
         return result
 
-    def finish(self, found: Found, pricer: TemplatePricer, bar: "StagedBar") -> Row:
+    def finish(self, found: Found, pricer: TemplatePricer, bar: StageBars) -> Row:
         """Map with full effort, train, quantise; a run folder as `search` leaves it."""
         args, run = self.args, RunFolder(self.folder / found.flow)
         run.path.mkdir(parents=True, exist_ok=True)
@@ -279,27 +281,6 @@ class Flows:
 
 def _digest(*parts) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-
-class StagedBar:
-    """One progress bar with an estimate, begun anew for each stage: call it with (stage, done, of)."""
-
-    def __init__(self, name: str, quiet: bool):
-        self._bar, self._name, self._stage = tqdm(desc=name, disable=quiet, file=sys.stderr), name, None
-
-    def __enter__(self) -> "StagedBar":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.close()
-
-    def __call__(self, stage: str, done: int, of: int) -> None:
-        """Show it."""
-        if stage != self._stage:
-            self._stage = stage
-            self._bar.set_description(f"{self._name}, {stage}")
-            self._bar.reset(of)
-        self._bar.update(done - self._bar.n)
 
 
 def recost_points(args: argparse.Namespace) -> dict:

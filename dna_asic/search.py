@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from tqdm import tqdm
 
 from dna_asic import goals, own_network
+from dna_asic.bars import StageBars
 from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
 from dna_asic.cosearch.compute import Compute
@@ -229,32 +229,6 @@ def load_inputs(args: argparse.Namespace) -> Inputs:
         require_chip(network, space, technology, seed=args.seed, tries=JointSettings.das_steps, targets=targets)
     return Inputs(technology=technology, splits=splits, space=space, macro=macro, targets=targets, mode=mode, chip=chip,
                   compute=compute)
-
-
-class StageBars:
-    """Progress bars with estimates, one per stage: call it with (stage, done, of)."""
-
-    def __init__(self, quiet: bool):
-        self.quiet, self.stage, self.bar, self.count = quiet, None, None, 0
-
-    def __call__(self, stage: str, done: int, of: int) -> None:
-        """Move the bar of `stage`, which begins when it is first named."""
-        if stage != self.stage:
-            self.close()
-            self.stage, self.count = stage, done - 1
-            self.bar = tqdm(total=of, initial=self.count, desc=stage, unit="step", disable=self.quiet, file=sys.stderr)
-        self.bar.update(done - self.count)
-        self.count = done
-
-    def show(self, **figures: str) -> None:
-        """Show figures behind the bar of the present stage."""
-        self.bar.set_postfix(figures)
-
-    def close(self) -> None:
-        """End the bar of the present stage."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
 
 
 def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:

@@ -12,7 +12,8 @@ from flows.openroad.pin_activity import assumed_activity, cell_logic, module_act
 from flows.openroad.steps import Step
 from flows.openroad.waves import Waves, read_waves
 
-SOURCES = tuple(Path(__file__).with_name(f"{name}.py") for name in ("cell_power", "netlist", "pin_activity", "waves"))
+SOURCES = tuple(Path(__file__).with_name(f"{name}.py") for name in (
+    "cell_models", "cell_power", "floorplan", "netlist", "pin_activity", "waves"))  # that the step depends on
 ASSUMED_ACTIVITY = 0.1  # toggles per pin and cycle where no simulation was recorded: OpenSTA's own default
 
 
