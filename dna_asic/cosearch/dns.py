@@ -104,10 +104,11 @@ class NetworkSearch:
 
     def _checked(self, hw_cost: Tensor) -> Tensor:
         valid = self.supernet.valid
+        hw_cost = hw_cost.detach().to(valid.device)
         if hw_cost.shape != valid.shape or not torch.isfinite(hw_cost[valid]).all():
             raise SpecError(f"hw_cost must be finite numbers [{valid.shape[0]}, {valid.shape[1]}], not "
                             f"{list(hw_cost.shape)} or with infinities; price every candidate.")
-        return torch.where(valid, hw_cost.detach().to(valid.device), 0).float()
+        return torch.where(valid, hw_cost, 0).float()
 
     def sample(self) -> list[str]:
         """Candidates of one hard Gumbel sample."""

@@ -3,6 +3,7 @@
 A block is FBNet's inverted residual (arXiv 1812.03443, figure 3): pointwise expansion (grouped, then channel
 shuffle), depthwise k x k, linear pointwise projection (grouped), residual where input and output have one shape.
 Expansion 1 without groups drops the expansion layer, as MobileNetV2 does: it would be a square pointwise layer.
+Or it is one dense convolution, as in ResNets, whose activation follows the residual: fewer tensors go through memory.
 """
 
 from collections.abc import Sequence
@@ -35,14 +36,19 @@ def block_layers(place: BlockPlace, label: str, source: str, activation: Activat
     if label == SKIP:
         return ()
     kind = BlockKind.parse(label)
-    name, mid, hw, layers = place.name, place.c_in * kind.expansion, (place.h, place.w), []
+    name, hw, layers = place.name, (place.h, place.w), []
+    residual = source if place.keeps_shape else None
+    if kind.expansion is None:
+        return (conv(f"{name}_conv", source, place.c_in, place.c_out, hw, kernel=kind.kernel, stride=place.stride,
+                     activation=activation, residual=residual),)
+    mid = place.c_in * kind.expansion
     if kind.expansion > 1 or kind.groups > 1:
         layers.append(conv(f"{name}_expand", source, place.c_in, mid, hw, groups=kind.groups,
                            activation=activation, shuffle=kind.groups))
     layers.append(conv(f"{name}_depthwise", layers[-1].name if layers else source, mid, mid, hw, kernel=kind.kernel,
                        stride=place.stride, groups=mid, activation=activation))
     layers.append(conv(f"{name}_project", layers[-1].name, mid, place.c_out, layers[-1].out_hw, groups=kind.groups,
-                       residual=source if place.keeps_shape else None))
+                       residual=residual))
     return tuple(layers)
 
 
@@ -54,10 +60,12 @@ def stem_layer(macro: Macro) -> LayerSpec:
 
 
 def head_layers(macro: Macro, source: str) -> tuple[LayerSpec, ...]:
-    """Pointwise head, global average pooling, fully connected."""
-    hw, c = macro.feature_hw, macro.head_channels
-    head = conv("head", source, macro.places[-1].c_out, c, hw, activation=macro.activation)
-    return head, global_pool("pool", "head", c, hw), conv("fc", "pool", c, macro.classes, (1, 1))
+    """Pointwise head if the macro has one, global average pooling, fully connected."""
+    hw, c, layers = macro.feature_hw, macro.places[-1].c_out, []
+    if macro.head_channels:
+        layers.append(conv("head", source, c, macro.head_channels, hw, activation=macro.activation))
+        source, c = "head", macro.head_channels
+    return *layers, global_pool("pool", source, c, hw), conv("fc", "pool", c, macro.classes, (1, 1))
 
 
 def nominal_source(macro: Macro, index: int) -> str:

@@ -12,28 +12,31 @@ from dna_asic.spec.layer import MAX_KERNEL, Activation
 from dna_asic.spec.record import from_plain, load_yaml
 
 SKIP = "skip"
-CANDIDATES = ("k3_e1", "k3_e3", "k3_e6", "k5_e1", "k5_e3", "k5_e6", "k3_e1_g2", "k5_e1_g2", SKIP)
+CANDIDATES = ("c3", "k3_e1", "k3_e3", "k3_e6", "k5_e1", "k5_e3", "k5_e6", "k3_e1_g2", "k5_e1_g2", SKIP)
 MACRO_FOLDER = Path(__file__).parent / "macros"
-_BLOCK = re.compile(r"k(\d+)_e(\d+)(?:_g(\d+))?")
+_BLOCK = re.compile(r"c(?P<dense>\d+)|k(?P<depthwise>\d+)_e(?P<expansion>\d+)(?:_g(?P<groups>\d+))?")
 
 
 @dataclass(frozen=True)
 class BlockKind:
-    """A candidate block: depthwise kernel, expansion of the input channels, groups of its pointwise layers."""
+    """A candidate block: an inverted residual of a depthwise kernel, expansion of the input channels and groups of its
+    pointwise layers; without an expansion one dense convolution of that kernel.
+    """
 
     kernel: int
-    expansion: int
+    expansion: int | None
     groups: int
 
     @classmethod
     def parse(cls, label: str) -> "BlockKind":
-        """`k<odd kernel>_e<expansion>[_g<groups>]`; raises SpecError for anything else."""
-        match = _BLOCK.fullmatch(label)
-        kind = cls(*(int(x or 1) for x in match.groups())) if match else None
-        if kind is None or not kind.kernel % 2 or kind.kernel > MAX_KERNEL or not kind.expansion or not kind.groups:
-            raise SpecError(f"Candidate must be '{SKIP}' or k<odd kernel up to {MAX_KERNEL - 1}>_e<expansion>"
-                            f"[_g<groups>], not '{label}'.")
-        return kind
+        """`c<odd kernel>` or `k<odd kernel>_e<expansion>[_g<groups>]`; raises SpecError for anything else."""
+        if match := _BLOCK.fullmatch(label):
+            dense, depthwise, expansion, groups = (x and int(x) for x in match.groups())
+            kernel, groups = dense or depthwise or 0, 1 if groups is None else groups
+            if kernel % 2 and kernel <= MAX_KERNEL and expansion != 0 and groups:
+                return cls(kernel, expansion, groups)
+        raise SpecError(f"Candidate must be '{SKIP}', c<kernel> or k<kernel>_e<expansion>[_g<groups>], kernel odd and "
+                        f"at most {MAX_KERNEL - 1}, not '{label}'.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,7 @@ class BlockPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class Macro:
-    """Stem, searched stages, head (pointwise, global average pooling, fully connected).
+    """Stem, searched stages, head (pointwise unless head_channels is 0, global average pooling, fully connected).
 
     Raises SpecError for sizes that are not positive, a malformed candidate, groups that do not divide the
     channels, and a last feature map that global pooling cannot take.
@@ -106,8 +109,10 @@ class Macro:
         records = {"input": self.input, "stem": self.stem} | {f"stages[{i}]": s for i, s in enumerate(self.stages)}
         sizes = {f"{where}.{key}": value for where, record in records.items()
                  for key, value in dataclasses.asdict(record).items()}
-        sizes |= {"head_channels": self.head_channels, "classes": self.classes}
+        sizes |= {"classes": self.classes}
         small = {key: value for key, value in sizes.items() if value < 1}
+        if self.head_channels < 0:
+            yield f"head_channels must be at least 1, or 0 for no such layer, not {self.head_channels}."
         yield from (f"{key} must be at least 1, not {value}." for key, value in small.items())
         if not self.stages:
             yield "stages must not be empty; add one."

@@ -1,5 +1,7 @@
 """Network spaces: macro-architectures, blocks, supernet, derived networks."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from dna_asic.networks import (
     make_module,
     nasaic_resnet9,
 )
-from dna_asic.spec.layer import LayerOp
+from dna_asic.spec.layer import Activation, LayerOp
 from dna_asic.spec.record import from_plain, to_plain
 
 DIGITS = load_macro("digits")
@@ -42,12 +44,12 @@ def test_macro_of_cifar_is_the_published_one():
     macro = load_macro("cifar10")
     assert [(s.channels, s.layers, s.stride) for s in macro.stages] == [
         (16, 1, 1), (24, 4, 1), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1)]
-    assert len(macro.candidates) == 9 and macro.stem.channels == 16 and macro.stem.stride == 1
+    assert len(macro.candidates) == 10 and macro.stem.channels == 16 and macro.stem.stride == 1
 
 
 def test_macro_space_of_digits():
     sizes = [len(c.options) for c in DIGITS.space.choices]
-    assert sizes == [9, 9, 8, 9, 9, 9] and DIGITS.space.size == 9**5 * 8
+    assert sizes == [10, 10, 9, 10, 10, 10] and DIGITS.space.size == 10**5 * 9
 
 
 def test_macro_fitted():
@@ -61,6 +63,8 @@ def test_macro_fitted():
     (("kernel: 3", "kernel: 4"), "stem.kernel must be odd"),
     (("height: 8", "height: 80"), "last feature map is 40x4"),
     (("classes: 3", "classes: 3\ncandidates: [k3_e1, k4_e1]"), "not 'k4_e1'"),
+    (("classes: 3", "classes: 3\ncandidates: [c4]"), "kernel odd .* not 'c4'"),
+    (("head_channels: 8", "head_channels: -1"), "head_channels must be at least 1, or 0"),
     (("classes: 3", "classes: 3\ncandidates: [k3_e1_g3]"), "divisible by 3, not 4"),
     (("classes: 3", "classes: 3\nclasses: 4"), "stands twice"),
     (("  - {channels: 4, layers: 1, stride: 2}", "  []"), "stages must not be empty"),
@@ -75,7 +79,7 @@ def test_macro_wrong_file(tmp_path, edit, text):
 
 
 def test_macro_wrong_name():
-    with pytest.raises(SpecError, match="'digitz' is not known; use cifar10-small, cifar10, digits"):
+    with pytest.raises(SpecError, match="'digitz' is not known; use cifar10-small, cifar10-wide, cifar10, digits"):
         load_macro("digitz")
 
 
@@ -116,8 +120,21 @@ def test_candidate_layers_agree_with_expand():
         choice = [DIGITS.options(p)[column] for p in DIGITS.places]
         layers = [c[column] for c in candidates]
         flat = fixed_layers(DIGITS)[:1] + sum(layers, ()) + fixed_layers(DIGITS)[1:]
-        assert flat == expand(DIGITS, choice).layers
-    assert candidates[0][8] == () and len(candidates[2]) == 8
+        assert [layer.shape for layer in flat] == [layer.shape for layer in expand(DIGITS, choice).layers]
+    assert candidates[0][9] == () and len(candidates[2]) == 9
+
+
+def test_dense_candidate_is_one_layer():
+    network = expand(DIGITS, ["c3"] + CHOICE[1:2] + ["c3"] + CHOICE[3:])
+    same, wider = (next(x for x in network.layers if x.name == f"block{i}_conv") for i in (0, 2))
+    assert same.residual == same.source == "stem" and same.activation is Activation.RELU
+    assert wider.residual is None and wider.out_channels == 32 and wider.out_hw == (4, 4)
+    assert wider.shape.macs == 32 * 16 * 9 * 4 * 4
+
+
+def test_head_without_its_convolution():
+    layers = expand(dataclasses.replace(DIGITS, head_channels=0), CHOICE).layers
+    assert [x.name for x in layers[-3:]] == ["block5_project", "pool", "fc"] and layers[-1].shape.c == 32
 
 
 def test_module_matches_spec_shapes():
@@ -149,7 +166,7 @@ def test_supernet_path_equals_derived_network():
     for parameter in supernet.weight_parameters:
         torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
     derived = build_network(DIGITS, CHOICE, 5, supernet).eval()
-    gates = torch.zeros(6, 9)
+    gates = torch.zeros(6, 10)
     for i, label in enumerate(CHOICE):
         gates[i, supernet.options[i].index(label)] = 1
     x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -163,7 +180,7 @@ def test_supernet_gates_are_one_hot_and_valid():
         gates = supernet.sample_gates(5.0, generator)
         assert torch.allclose(gates.sum(1), torch.ones(6))
         assert torch.equal(gates.detach().round().amax(1), torch.ones(6))
-        assert gates[2, 8].item() == 0
+        assert gates[2, 9].item() == 0
     gates.square().sum().backward()
     assert torch.isfinite(supernet.alpha.grad).all() and supernet.alpha.grad.abs().sum() > 0
 
