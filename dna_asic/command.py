@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from dna_asic.errors import DnaAsicError, TargetMissed, ToolError, VerificationError
+from dna_asic.errors import DnaAsicError, SpecError, TargetMissed, ToolError, VerificationError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -37,6 +37,15 @@ def numbers(text: str) -> list[float]:
         return [float(x) for x in text.split(",")]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"must be numbers with commas between, not '{text}'") from error
+
+
+def require_ranges(args: argparse.Namespace, ranges: dict[str, tuple[float, float]]) -> None:
+    """Raise SpecError naming every argument that is given and outside its range (least, most)."""
+    faults = [f"--{name.replace('_', '-')} must be in {least}..{most}, not {getattr(args, name)}."
+              for name, (least, most) in ranges.items()
+              if getattr(args, name) is not None and not least <= getattr(args, name) <= most]
+    if faults:
+        raise SpecError("\n".join(faults))
 
 
 def renamed(parser: argparse.ArgumentParser, prog: str) -> argparse.ArgumentParser:

@@ -8,8 +8,10 @@ that `make rtl sim synth` take it like any other: trained as a searched network 
 
 import argparse
 import contextlib
+import dataclasses
 import hashlib
 import json
+import math
 import shutil
 import statistics
 import sys
@@ -21,23 +23,24 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from dna_asic import learning
 from dna_asic.bars import StageBars
 from dna_asic.baselines.nasaic_flows import FLOWS, RHO, Bench, Figures, Found
 from dna_asic.baselines.nasaic_points import NETWORK, Recosted, recost
 from dna_asic.baselines.nasaic_proxy import ProxyAccuracy
 from dna_asic.baselines.nasaic_space import NasaicSpace, Silicon, TemplatePricer
-from dna_asic.command import add_output_options, going_on, run_command
+from dna_asic.command import add_output_options, going_on, require_ranges, run_command
 from dna_asic.compare import design_report
+from dna_asic.cosearch.compute import Compute
 from dna_asic.cosearch.designs import map_design
-from dna_asic.cosearch.training import evaluate, train_network
-from dna_asic.data import DatasetSplits, load_dataset, to_float
-from dna_asic.errors import InfeasibleDesign, SpecError
+from dna_asic.cosearch.training import train_network
+from dna_asic.data import DatasetSplits
+from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
-from dna_asic.golden import accuracy
 from dna_asic.mapping.tilings import QUICK
 from dna_asic.networks import make_module
 from dna_asic.origin import write_origin
-from dna_asic.quantize import quantize_input, quantize_network
+from dna_asic.quantize import quantize_network
 from dna_asic.report.files import write_json_atomically, write_text_atomically
 from dna_asic.report.published import Published, load_published
 from dna_asic.report.tables import format_table, markdown_table
@@ -51,7 +54,9 @@ from dna_asic.technology import load_technology
 PRICED_BY = ("cost", "mapping", "spec", "technology", "cosearch", "networks/resnet9.py", "baselines")
 TRAINED_BY = ("cosearch/training.py", "data", "networks")
 TRAINING = "training.pt"
-CALIBRATION_IMAGES = 512
+RANGES = {name: (1, math.inf) for name in ("episodes", "hardware_steps", "train_epochs", "final_epochs")} | {
+    name: (0, math.inf) for name in ("rho", "seed")} | {
+    name: (1e-30, math.inf) for name in ("times", "max_latency_cycles", "max_energy_j", "max_area_mm2")}
 TIMES = 2.0  # the run's latency and energy: its network has depthwise layers, NASAIC's space has none
 HEADERS = ("design", "network", "sub-accelerators <flow,PEs,GB/s>", "int8 test accuracy", "cycles", "energy uJ",
            "area mm2", "EDP J s", "EDP ratio", "meets specs", "episodes", "trained", "mapped")
@@ -100,8 +105,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--hardware-steps", type=int, default=10,
                    help="hardware tried in an episode of nasaic; of Monte Carlo: per episode (default: %(default)s)")
     p.add_argument("--rho", type=float, default=RHO, help="weight of the violation (default: %(default)s)")
-    p.add_argument("--dataset", default="digits", help="as `search` has it (default: %(default)s)")
-    p.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
+    learning.add_arguments(p)
     p.add_argument("--train-epochs", type=int, default=5,
                    help="epochs after which a network is judged (default: %(default)s)")
     p.add_argument("--final-epochs", type=int, default=30,
@@ -127,22 +131,10 @@ def main(argv=None, prog=None) -> int:
 
 def run(args: argparse.Namespace) -> dict:
     """The whole job; see the module. Returns what was written."""
-    check_ranges(args)
+    require_ranges(args, RANGES | learning.RANGES)
     torch.set_num_threads(1)
     with going_on(f"{args.command_line} (what was trained, priced and finished is kept)"):
         return recost_points(args) if args.recost else run_flows(args)
-
-
-def check_ranges(args: argparse.Namespace) -> None:
-    """Raise SpecError for every number that is out of its range."""
-    least = {"episodes": 1, "hardware_steps": 1, "train_epochs": 1, "final_epochs": 1, "rho": 0, "seed": 0}
-    positive = ("times", "max_latency_cycles", "max_energy_j", "max_area_mm2")
-    faults = [f"--{name.replace('_', '-')} must be at least {bound}, not {getattr(args, name)}."
-              for name, bound in least.items() if not getattr(args, name) >= bound]
-    faults += [f"--{name.replace('_', '-')} must be above 0, not {getattr(args, name)}." for name in positive
-               if getattr(args, name) is not None and not getattr(args, name) > 0]
-    if faults:
-        raise SpecError("\n".join(faults))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +178,7 @@ def _row(name, report, limits, network="", hardware="", **more) -> Row:
 def run_flows(args: argparse.Namespace) -> dict:
     """Each flow asked for, in turn; the table and the last lines."""
     reference = Reference.of(args)
-    splits = load_dataset(args.dataset, args.seed, image_size=args.image_size)
-    flows = Flows(args, reference, splits)
+    flows = Flows(args, reference, learning.load_splits(args), Compute.named(args.device, args.dataset))
     results, failures = [], []
     with only_one(flows.folder, "nasaic"):
         for name in args.flow or FLOWS:
@@ -215,17 +206,19 @@ def run_flows(args: argparse.Namespace) -> dict:
 class Flows:
     """The flows of one command line. folder: of whatever has these arguments and sources."""
 
-    def __init__(self, args: argparse.Namespace, reference: Reference, splits: DatasetSplits):
+    def __init__(self, args: argparse.Namespace, reference: Reference, splits: DatasetSplits, compute: Compute):
         self.args, self.silicon, self.limits, self.splits = args, reference.silicon, reference.limits, splits
+        self.compute = compute
         self.space = NasaicSpace(input_shape=splits.input_shape, classes=splits.num_classes)
         self.prices_key = sources_digest(PRICED_BY)
-        images = [args.dataset, args.image_size, args.seed]
+        images = [compute.device.type, args.seed, args.dataset, *(getattr(args, name) for name in learning.RANGES)]
         key = _digest(*images, args.episodes, args.hardware_steps, args.rho, args.train_epochs, args.final_epochs,
                       to_plain(self.limits), self.silicon.technology.name, self.silicon.clk_period_ns,
                       self.silicon.memory_latency_cycles, self.prices_key, sources_digest((*TRAINED_BY, "quantize")))
         self.folder = args.out / f"{args.dataset.partition(':')[0]}-{key}"
         self.accuracy = ProxyAccuracy(
-            space=self.space, splits=splits, epochs=args.train_epochs, seed=args.seed,
+            space=self.space, splits=splits, epochs=args.train_epochs, seed=args.seed, compute=compute,
+            settings=dataclasses.replace(learning.train_settings(args), cutout=0),
             folder=args.out / "accuracy" / _digest(*images, args.train_epochs, sources_digest(TRAINED_BY)))
 
     def result(self, name: str) -> FlowResult:
@@ -251,21 +244,19 @@ class Flows:
         args, run = self.args, RunFolder(self.folder / found.flow)
         run.path.mkdir(parents=True, exist_ok=True)
         design = map_design(self.silicon.chip(found.hardware), self.space.network(found.network), pricer, args.seed)
-        module = train_network(make_module(self.space.network(found.network), args.seed), self.splits,
-                               args.final_epochs, args.seed, checkpoint=run.path / TRAINING,
-                               progress=lambda epoch, _: bar("training", epoch + 1, args.final_epochs))
-        quant = quantize_network(module, to_float(self.splits.train.images[:CALIBRATION_IMAGES]))
-        test = self.splits.test
-        int8 = accuracy(quant, quantize_input(to_float(test.images), quant), test.labels.numpy())
+        module = train_network(make_module(self.space.network(found.network), args.seed),
+                               self.splits.with_val_in_train(), args.final_epochs, args.seed,
+                               settings=learning.train_settings(args), checkpoint=run.path / TRAINING,
+                               compute=self.compute, progress=lambda i, _: bar("training", i + 1, args.final_epochs))
+        quant = quantize_network(module, learning.calibration_images(self.splits))
+        accuracies = learning.judge_on_test(module, quant, self.splits, self.compute)
         write_json_atomically(run.path / "arguments.json", {"dataset": args.dataset, "image_size": args.image_size})
         write_design(run, argparse.Namespace(target=self.silicon.technology.name, seed=args.seed), quant, design,
-                     list(map(str, found.network)), {
-                         "float_test_accuracy": evaluate(module, test.images, test.labels),
-                         "int8_test_accuracy": int8, "dataset": args.dataset})
+                     list(map(str, found.network)), accuracies | {"dataset": args.dataset})
         write_origin(run.path, args, args.seed, ("torch", "numpy"))
-        return _row(found.flow, design.report, self.limits, accuracy=int8, episodes=len(found.episodes),
-                    network=f"<{','.join(map(str, found.network))}>", hardware=" ".join(map(str, found.hardware)),
-                    trained=found.trained, mapped=found.mapped)
+        return _row(found.flow, design.report, self.limits, accuracy=accuracies["int8_test_accuracy"],
+                    episodes=len(found.episodes), network=f"<{','.join(map(str, found.network))}>",
+                    hardware=" ".join(map(str, found.hardware)), trained=found.trained, mapped=found.mapped)
 
     def text(self, rows: Sequence[Row], failures: Sequence[str], table) -> str:
         """The table, by `table` (headings, rows), with what it is of and what is not in it."""

@@ -19,9 +19,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from dna_asic import goals, own_network
+from dna_asic import goals, learning, own_network
 from dna_asic.bars import StageBars
-from dna_asic.command import add_output_options, going_on, progress, run_command
+from dna_asic.command import add_output_options, going_on, progress, require_ranges, run_command
 from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
 from dna_asic.cosearch.compute import Compute
 from dna_asic.cosearch.das import (
@@ -34,16 +34,15 @@ from dna_asic.cosearch.das import (
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
 from dna_asic.cosearch.targets import Targets
-from dna_asic.cosearch.training import TrainSettings, evaluate, train_network
-from dna_asic.data import DatasetSplits, load_dataset, to_float
+from dna_asic.cosearch.training import train_network
+from dna_asic.data import DatasetSplits
 from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
 from dna_asic.gads.presets import fitted_preset
 from dna_asic.goals import Mode
-from dna_asic.golden import accuracy
 from dna_asic.networks import Macro, NetworkModule, build_network, expand, load_macro
 from dna_asic.origin import write_origin
-from dna_asic.quantize import quantize_input, quantize_network
+from dna_asic.quantize import quantize_network
 from dna_asic.report.files import write_atomically, write_json_atomically
 from dna_asic.result import PRICES, kept_prices, write_design
 from dna_asic.runs import MARKER, RunFolder, only_one
@@ -55,7 +54,8 @@ from dna_asic.technology import Technology, load_technology
 ARGUMENTS, CHECKPOINT, TRAINING, WEIGHTS = "arguments.json", "checkpoint.pt", "training.pt", "weights.safetensors"
 # Arguments that do not say what is searched.
 NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name")
-CALIBRATION_IMAGES = 512
+RANGES = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
+          "das_steps": (1, math.inf), "hw_weight": (0, math.inf), "seed": (0, 2**63 - 1)}
 THREADS = 1  # tensors are small: a second thread costs more than it gives, and sums must not depend on the machine
 
 
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """What is searched, and for how long."""
     p.add_argument("--target", default="asic-28nm", help="technology node (default: %(default)s)")
-    add_training_options(p)
+    learning.add_arguments(p)
     p.add_argument("--macro", help="macro-architecture: a bundled name or a YAML file (default: the dataset's)")
     p.add_argument("--space", default="default", help="accelerator space: a bundled name or a YAML file")
     p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pins",
@@ -97,24 +97,6 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--das-steps", type=int, default=40,
                    help="steps of the final accelerator search (default: %(default)s)")
     goals.add_target_arguments(p)
-
-
-def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """What is trained with, where, and how."""
-    group = parser.add_argument_group("images and training")
-    group.add_argument("--dataset", default="digits",
-                       help="'digits', 'cifar10:PATH', 'cifar100:PATH' or 'imagefolder:PATH'; PATH is a folder or a "
-                            "tar (default: %(default)s)")
-    group.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
-    group.add_argument("--train-images", type=int, metavar="N",
-                       help="use N images to train and validate with, as many of each class (default: all)")
-    group.add_argument("--test-images", type=int, metavar="N", help="use N images to test with (default: all)")
-    group.add_argument("--batch", type=int, default=TrainSettings.batch, help="images a step (default: %(default)s)")
-    group.add_argument("--label-smoothing", type=float, default=TrainSettings.label_smoothing,
-                       help="of the derived network's cross-entropy, 0..1 (default: %(default)s)")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                       help="cpu: float32; cuda: bfloat16, and a seed need not give one network; auto: cuda where it "
-                            "is, but the CPU for digits (default: %(default)s)")
 
 
 def main(argv=None, prog=None) -> int:
@@ -136,6 +118,11 @@ def search(args: argparse.Namespace) -> dict:
     with only_one(run.path, "search"):
         write_json_atomically(run.path / ARGUMENTS, {k: v for k, v in vars(args).items() if k not in NOT_KEPT})
         return carry_out(args, inputs, run)
+
+
+def check_ranges(args: argparse.Namespace) -> None:
+    """Raise SpecError for every number that is out of its range."""
+    require_ranges(args, RANGES | learning.RANGES | goals.RANGES)
 
 
 def load(args: argparse.Namespace) -> "Inputs | own_network.Inputs":
@@ -201,27 +188,13 @@ class Inputs:
         return f"network space of {self.macro.space.size:.3g}"
 
 
-def check_ranges(args: argparse.Namespace) -> None:
-    """Raise SpecError for every number that is out of its range."""
-    ranges = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
-              "das_steps": (1, math.inf), "image_size": (1, math.inf), "hw_weight": (0, math.inf),
-              "train_images": (1, math.inf), "test_images": (1, math.inf), "batch": (2, math.inf),
-              "label_smoothing": (0, 1), "seed": (0, 2**63 - 1)} | goals.RANGES
-    faults = [f"--{name.replace('_', '-')} must be in {least}..{most}, not {getattr(args, name)}."
-              for name, (least, most) in ranges.items()
-              if getattr(args, name) is not None and not least <= getattr(args, name) <= most]
-    if faults:
-        raise SpecError("\n".join(faults))
-
-
 def load_inputs(args: argparse.Namespace) -> Inputs:
     """Load every file that the arguments name; raises SpecError or DataError before the run folder exists."""
     technology, compute = load_technology(args.target), Compute.named(args.device, args.dataset)
     mode, targets = Mode(args.mode), goals.targets_of(args)
     space = GadsSpace.load(args.space).pinned(args.pins)
     macro = load_macro(args.macro or ("digits" if args.dataset == "digits" else "cifar10"))
-    splits = load_dataset(args.dataset, args.seed, image_size=args.image_size, train_images=args.train_images,
-                          test_images=args.test_images)
+    splits = learning.load_splits(args)
     macro = macro.fitted(splits.input_shape, splits.num_classes)
     chip = None if mode.searches_accelerator else fitted_preset(space.at_clock(technology.clk_period_ns))
     if chip is None:
@@ -237,19 +210,13 @@ def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
     joint, earlier_s = joint_search(args, inputs, run, bars) if inputs.mode.searches_network else (None, 0.0)
     choices = joint.network.derive() if joint else goals.middle_choices(inputs.macro)
     module = train_derived(args, inputs, run, choices, joint, bars)
-    quant = quantize_network(module, to_float(inputs.splits.train.images[:CALIBRATION_IMAGES]))
+    quant = quantize_network(module, learning.calibration_images(inputs.splits))
     network = expand(inputs.macro, choices)
     found = final_accelerator(args, inputs, run, network, joint, bars)
     bars.close()
-    val, test = inputs.splits.val, inputs.splits.test
-    accuracies = {"float_test_accuracy": evaluate(module, test.images, test.labels),
-                  "int8_test_accuracy": accuracy(quant, quantize_input(to_float(test.images), quant),
-                                                 test.labels.numpy())}
-    print(f"accuracy on test: float {accuracies['float_test_accuracy']:.4f}, "
-          f"int8 {accuracies['int8_test_accuracy']:.4f}\n")
+    accuracies = learning.judge_on_test(module, quant, inputs.splits, inputs.compute)
     if inputs.targets.min_accuracy:
-        accuracies["int8_val_accuracy"] = accuracy(quant, quantize_input(to_float(val.images), quant),
-                                                   val.labels.numpy())
+        accuracies["int8_val_accuracy"] = learning.int8_accuracy(quant, inputs.splits.val, inputs.compute)
     targets = inputs.targets.judged(found.report, accuracies.get("int8_val_accuracy"))
     write_json_atomically(run.path / "history.json", [dataclasses.asdict(r) for r in joint.history] if joint else [])
     return write_design(run, args, quant, found, choices, accuracies | {
@@ -304,7 +271,8 @@ def final_accelerator(args, inputs: Inputs, run: RunFolder, network: NetworkSpec
 def train_derived(args, inputs: Inputs, run: RunFolder, choices: Sequence[str], joint: JointSearch | None,
                   bars: StageBars) -> NetworkModule:
     """The network trained on from the supernet's weights, or from none for as many epochs in all; the weights of an
-    earlier session when it got so far.
+    earlier session when it got so far. The search over, it learns from validation images too, unless a target is
+    judged on them.
     """
     module = build_network(inputs.macro, choices, args.seed, joint and joint.network.supernet)
     epochs = args.train_epochs if joint else args.warmup_epochs + args.epochs + args.train_epochs
@@ -315,8 +283,8 @@ def train_derived(args, inputs: Inputs, run: RunFolder, choices: Sequence[str], 
         except (SafetensorError, RuntimeError) as error:
             raise SpecError(f"Weights '{path}' cannot be read: {error}; remove them to train anew.") from error
         return module.eval()
-    settings = TrainSettings(batch=args.batch, label_smoothing=args.label_smoothing)
-    train_network(module, inputs.splits, epochs, args.seed, settings=settings, compute=inputs.compute,
+    splits = inputs.splits if inputs.targets.min_accuracy else inputs.splits.with_val_in_train()
+    train_network(module, splits, epochs, args.seed, settings=learning.train_settings(args), compute=inputs.compute,
                   checkpoint=run.path / TRAINING,
                   progress=lambda epoch, loss: bars("training", epoch + 1, epochs))
     write_atomically(path, lambda part: part.write_bytes(save(module.state_dict())))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dna_asic.baselines.nasaic_space import NasaicSpace, Values
-from dna_asic.cosearch.training import evaluate, train_network
+from dna_asic.cosearch.compute import CPU, Compute
+from dna_asic.cosearch.training import TrainSettings, evaluate, train_network
 from dna_asic.data import DatasetSplits
 from dna_asic.errors import SpecError
 from dna_asic.networks import make_module
@@ -24,6 +25,8 @@ class ProxyAccuracy:
     epochs: int
     seed: int
     folder: Path
+    settings: TrainSettings = TrainSettings()
+    compute: Compute = CPU
 
     def __call__(self, network: Values) -> float:
         """0..1."""
@@ -34,7 +37,7 @@ class ProxyAccuracy:
             except (ValueError, KeyError, TypeError) as error:
                 raise SpecError(f"File '{path}' is damaged ({error}); remove it to train anew.") from error
         module = make_module(self.space.network(network), self.seed)
-        train_network(module, self.splits, self.epochs, self.seed)
-        accuracy = evaluate(module, self.splits.val.images, self.splits.val.labels)
+        train_network(module, self.splits, self.epochs, self.seed, settings=self.settings, compute=self.compute)
+        accuracy = evaluate(module, *self.splits.val, compute=self.compute)
         write_json_atomically(path, {"network": network, "epochs": self.epochs, "accuracy": accuracy})
         return accuracy

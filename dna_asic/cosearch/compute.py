@@ -1,9 +1,11 @@
 """Where networks are trained, and in which arithmetic."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dna_asic.errors import SpecError
 
@@ -36,6 +38,24 @@ class Compute:
     def autocast(self) -> torch.autocast:
         """The context of a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+
+    @property
+    def captures(self) -> bool:
+        """Whether `captured` wants batches of one size."""
+        return self.device.type == "cuda"
+
+    @contextlib.contextmanager
+    def captured(self, module: nn.Module, images: Tensor) -> Iterator[None]:
+        """Within it, on CUDA, forwards and backwards of `module` in training mode, of batches shaped as `images`, are
+        graphs of kernels: those of a small network end sooner than Python starts them one by one.
+        """
+        if self.captures:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed, cache_enabled=False):
+                torch.cuda.make_graphed_callables(module.train(), (images.clone(),))
+        try:
+            yield
+        finally:
+            vars(module).pop("forward", None)
 
 
 CPU = Compute()

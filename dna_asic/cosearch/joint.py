@@ -137,8 +137,8 @@ class JointSearch:
                 "val_accuracy": accuracy}
 
     def _val_accuracy(self, choices):
-        module = self.network.compute.place(build_network(self.macro, choices, 0, self.network.supernet))
-        return evaluate(module, self.splits.val.images, self.splits.val.labels)
+        module = build_network(self.macro, choices, 0, self.network.supernet)
+        return evaluate(module, *self.splits.val, compute=self.network.compute)
 
     def candidate_costs(self) -> Tensor:
         """[layers, candidates]: each candidate's share of the logarithm of EDP, d ln(E T) = dE / E + dT / T.

@@ -1,5 +1,6 @@
 """Training and judging of one network."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from dna_asic.data import DatasetSplits, to_float
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """SGD with Nesterov momentum, one linear warm-up epoch, then a cosine to zero. Rates per step."""
+    """SGD with Nesterov momentum, one linear warm-up epoch, then a cosine to zero. Rates per step.
+
+    cutout: side in pixels of the square that is blanked in each image (DeVries and Taylor, arXiv 1708.04552).
+    """
 
     batch: int = 32
     rate: float = 0.1
@@ -24,6 +28,7 @@ class TrainSettings:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.05
     gradient_limit: float = 5.0
+    cutout: int = 0
 
 
 def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: int,
@@ -33,15 +38,16 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
     """Train `module` in place on splits.train and leave it in evaluation mode, on the CPU.
 
     `progress(epoch, mean_loss)` is called after each epoch. The order of images and the augmentation depend on
-    `seed` alone. checkpoint: file written after each epoch and gone on from where it is there; raises SpecError for a
-    damaged one.
+    `seed` alone; on CUDA an epoch leaves out what fills no batch. checkpoint: file written after each epoch and gone on
+    from where it is there; raises SpecError for a damaged one.
     """
     compute.place(module)
     images, labels = splits.on(compute.device).train
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(module.parameters(), settings.rate, momentum=settings.momentum, nesterov=True,
                                 weight_decay=settings.weight_decay)
-    steps = math.ceil(len(labels) / settings.batch)
+    whole = compute.captures and len(labels) >= settings.batch
+    steps = len(labels) // settings.batch if whole else math.ceil(len(labels) / settings.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: _rate(i, steps, epochs * steps))
     parts, first = {"module": module, "optimizer": optimizer, "schedule": schedule}, 0
     if checkpoint is not None and checkpoint.exists():
@@ -50,24 +56,27 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
                 part.load_state_dict(state[name])
             generator.set_state(state["generator"])
             first = state["epochs"]
-    for epoch in range(first, epochs):
-        module.train()
-        losses = []
-        for index in batches(len(labels), settings.batch, generator):
-            x = augment(to_float(images[index]), generator, mirror=splits.mirrored)
-            with compute.autocast():
-                loss = F.cross_entropy(module(x), labels[index], label_smoothing=settings.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_limit)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, {name: part.state_dict() for name, part in parts.items()} | {
-                "generator": generator.get_state(), "epochs": epoch + 1})
-        if progress:
-            progress(epoch, sum(losses) / len(losses))
+
+    def step(index: Tensor) -> Tensor:
+        x = augment(to_float(images[index]), generator, mirror=splits.mirrored, cutout=settings.cutout)
+        with compute.autocast():
+            loss = F.cross_entropy(module(x), labels[index], label_smoothing=settings.label_smoothing)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_limit)
+        optimizer.step()
+        schedule.step()
+        return loss.detach()
+
+    with compute.captured(module, to_float(images[:settings.batch])) if whole else contextlib.nullcontext():
+        for epoch in range(first, epochs):
+            module.train()
+            losses = [step(index) for index in batches(len(labels), settings.batch, generator, whole)]
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, {name: part.state_dict() for name, part in parts.items()} | {
+                    "generator": generator.get_state(), "epochs": epoch + 1})
+            if progress:
+                progress(epoch, float(torch.stack(losses).mean()))
     return CPU.place(module).eval()
 
 
@@ -77,32 +86,46 @@ def _rate(step: int, warmup: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
-def batches(count: int, batch: int, generator: torch.Generator) -> list[Tensor]:
-    """A random order of `count` images cut into batches; a last batch of one image joins the one before it."""
-    parts = list(torch.randperm(count, generator=generator).split(batch))
+def batches(count: int, batch: int, generator: torch.Generator, whole: bool = False) -> list[Tensor]:
+    """A random order of `count` images cut into batches; a last batch of one image joins the one before it; `whole`:
+    what fills no batch is left out.
+    """
+    order = torch.randperm(count, generator=generator)
+    parts = list(order[:count // batch * batch if whole else count].split(batch))
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
 
 
-def augment(images: Tensor, generator: torch.Generator, *, mirror: bool) -> Tensor:
-    """Shift each image by up to an eighth of its size, filled from its edge; `mirror` flips half of them."""
+def augment(images: Tensor, generator: torch.Generator, *, mirror: bool, cutout: int = 0) -> Tensor:
+    """Shift each image [N, C, H, W] by up to an eighth of its size, filled from its edge; `mirror` flips half of them;
+    `cutout`: then a square of that side around any pixel of each is 0.
+    """
     n, c, h, w = images.shape
     reach = max(1, min(h, w) // 8)
     padded = F.pad(images, (reach,) * 4, mode="replicate")
     dy, dx = torch.randint(2 * reach + 1, (2, n), generator=generator)  # on the CPU: alike on every device
-    rows, cols = dy[:, None] + torch.arange(h), dx[:, None] + torch.arange(w)
+    y, x = torch.arange(h), torch.arange(w)
+    rows, cols = dy[:, None] + y, dx[:, None] + x
     if mirror:
         flip = torch.rand(n, generator=generator) < 0.5
         cols = torch.where(flip[:, None], cols.flip(1), cols)
+    rows, cols = (index.to(images.device) for index in (rows[:, None, :, None], cols[:, None, None, :]))
     item, channel = torch.arange(n)[:, None, None, None], torch.arange(c)[None, :, None, None]
-    return padded[item, channel, rows[:, None, :, None], cols[:, None, None, :]]
+    out = padded[item.to(images.device), channel.to(images.device), rows, cols]
+    if cutout:
+        top, left = (torch.randint(size, (n, 1), generator=generator) - cutout // 2 for size in (h, w))
+        inside_y, inside_x = ((top <= y) & (y < top + cutout)), ((left <= x) & (x < left + cutout))
+        blank = inside_y[:, None, :, None] & inside_x[:, None, None, :]
+        out = out.masked_fill(blank.to(images.device), 0)
+    return out
 
 
-def evaluate(module: nn.Module, images: Tensor, labels: Tensor, batch: int = 256) -> float:
-    """Share of right answers of the float network in evaluation mode."""
-    module.eval()
+def evaluate(module: nn.Module, images: Tensor, labels: Tensor, batch: int = 256, compute: Compute = CPU) -> float:
+    """Share of right answers of the float network, in evaluation mode and float32; it is left on the CPU."""
+    module.eval().to(compute.device)
     with torch.no_grad():
         parts = zip(images.split(batch), labels.split(batch), strict=True)
-        right = [(module(to_float(x)).argmax(1) == y).sum() for x, y in parts]
+        right = [(module(to_float(x.to(compute.device))).argmax(1) == y.to(compute.device)).sum() for x, y in parts]
+    module.cpu()
     return int(torch.stack(right).sum()) / len(labels)

@@ -47,6 +47,11 @@ class DatasetSplits:
         train, val = (Subset(*(tensor.to(device) for tensor in part)) for part in (self.train, self.val))
         return dataclasses.replace(self, train=train, val=val)
 
+    def with_val_in_train(self) -> "DatasetSplits":
+        """The same where train has the images of val too, after its own."""
+        parts = zip(self.train, self.val, strict=True)
+        return dataclasses.replace(self, train=Subset(*(torch.cat(part) for part in parts)))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labelled:

@@ -17,25 +17,27 @@ _INT32 = 1 << 31
 _BATCH = 256  # images at a time, to bound memory
 
 
-def run_golden(quant: QuantSpec, x: np.ndarray) -> dict[str, np.ndarray]:
+def run_golden(quant: QuantSpec, x: np.ndarray, device: torch.device | str = "cpu") -> dict[str, np.ndarray]:
     """Output tensor of every layer, int8 [N, C, H, W], after fused pooling and channel shuffle.
 
-    x: int8 [N, C, H, W], the quantised input. Order in a layer: sum (or maximum), bias and requantisation,
-    rescaled residual, clamp, pooling, shuffle. Zero padding takes part in a maximum, as the hardware zero-fills.
+    x: int8 [N, C, H, W], the quantised input. device: where it runs, with the same outcome. Order in a layer: sum (or
+    maximum), bias and requantisation, rescaled residual, clamp, pooling, shuffle. Zero padding takes part in a maximum,
+    as the hardware zero-fills.
     Raises SpecError for a wrong input and for a sum that leaves int32 (no network from `quantize` makes one).
     """
     x = np.asarray(x)
     if x.dtype != np.int8 or x.ndim != 4 or x.shape[1:] != tuple(quant.network.input_shape):
         raise SpecError(f"Golden input must be int8 [N, {', '.join(map(str, quant.network.input_shape))}], "
                         f"not {x.dtype} {list(x.shape)}; see quantize.quantize_input.")
-    parts = [_run(quant, torch.from_numpy(x[i:i + _BATCH].astype(np.int64))) for i in range(0, max(1, len(x)), _BATCH)]
-    return {name: np.concatenate([p[name].numpy().astype(np.int8) for p in parts]) for name in parts[0]}
+    starts = range(0, max(1, len(x)), _BATCH)
+    parts = [_run(quant, torch.from_numpy(x[i:i + _BATCH]).to(device, torch.int64)) for i in starts]
+    return {name: np.concatenate([p[name].to("cpu", torch.int8).numpy() for p in parts]) for name in parts[0]}
 
 
-def accuracy(quant: QuantSpec, x: np.ndarray, labels: np.ndarray) -> float:
+def accuracy(quant: QuantSpec, x: np.ndarray, labels: np.ndarray, device: torch.device | str = "cpu") -> float:
     """Share of int8 images [N, C, H, W] whose largest logit (the first of equals) is the label's."""
     parts = [x[i:i + _BATCH] for i in range(0, len(x), _BATCH)]
-    logits = np.concatenate([run_golden(quant, part)[quant.network.layers[-1].name] for part in parts])
+    logits = np.concatenate([run_golden(quant, part, device)[quant.network.layers[-1].name] for part in parts])
     return float((logits.reshape(len(logits), -1).argmax(1) == np.asarray(labels)).mean())
 
 
@@ -51,11 +53,11 @@ def _run(quant: QuantSpec, x: Tensor) -> dict[str, Tensor]:
 def run_layer(layer: LayerSpec, q: QuantLayer, x: Tensor, residual: Tensor | None = None) -> Tensor:
     """One layer on int64 tensors [N, C, H, W] that hold int8 values."""
     psum = _max(layer, x) if layer.shape.op is LayerOp.MAX else _mac(layer, q, x)
-    acc = psum + _channels(q.bias)
+    acc = psum + _channels(q.bias, x.device)
     for name, value in (("psum", psum), ("psum + bias", acc)):
         if value.numel() and (value.min() < -_INT32 or value.max() >= _INT32):
             raise SpecError(f"Layer '{layer.name}': {name} must fit int32, not {int(value.min())}..{int(value.max())}.")
-    y = requantise(acc, _channels(q.multiplier), _channels(q.shift))
+    y = requantise(acc, _channels(q.multiplier, x.device), _channels(q.shift, x.device))
     if residual is not None:
         y = y + requantise(residual, torch.tensor(q.res_multiplier), torch.tensor(q.res_shift))
     return _finish(layer, y.clamp(q.clamp_lo, q.clamp_hi))
@@ -71,8 +73,8 @@ def _round_shift(value: Tensor, shift: Tensor) -> Tensor:
     return value.sign() * ((value.abs() + half) >> shift)
 
 
-def _channels(values) -> Tensor:
-    return torch.from_numpy(np.asarray(values, dtype=np.int64))[None, :, None, None]
+def _channels(values, device) -> Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.int64)).to(device)[None, :, None, None]
 
 
 def _pad(layer: LayerSpec, x: Tensor) -> Tensor:
@@ -82,8 +84,9 @@ def _pad(layer: LayerSpec, x: Tensor) -> Tensor:
 
 
 def _mac(layer: LayerSpec, q: QuantLayer, x: Tensor) -> Tensor:
-    weight = torch.from_numpy(np.asarray(q.weight, dtype=np.float64))
-    return F.conv2d(_pad(layer, x).double(), weight, stride=layer.shape.stride, groups=layer.shape.g).long()
+    weight = torch.from_numpy(np.asarray(q.weight, dtype=np.float64)).to(x.device)
+    with torch.backends.cudnn.flags(enabled=False):  # which may take a transform, and so round
+        return F.conv2d(_pad(layer, x).double(), weight, stride=layer.shape.stride, groups=layer.shape.g).long()
 
 
 def _max(layer: LayerSpec, x: Tensor) -> Tensor:

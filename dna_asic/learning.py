@@ -1,0 +1,72 @@
+"""What `search` and `nasaic` share: the options of images and training, and how a trained network is judged."""
+
+import argparse
+import math
+
+from torch import Tensor
+
+from dna_asic.cosearch.compute import Compute
+from dna_asic.cosearch.training import TrainSettings, evaluate
+from dna_asic.data import DatasetSplits, Subset, load_dataset, to_float
+from dna_asic.golden import accuracy
+from dna_asic.networks import NetworkModule
+from dna_asic.quantize import quantize_input
+from dna_asic.spec.quant import QuantSpec
+
+RANGES = {"image_size": (1, math.inf), "train_images": (1, math.inf), "test_images": (1, math.inf),
+          "batch": (2, math.inf), "learning_rate": (1e-9, math.inf), "label_smoothing": (0, 1),
+          "cutout": (0, math.inf)}
+CALIBRATION_IMAGES = 512
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is trained with, where, and how."""
+    group = parser.add_argument_group("images and training")
+    group.add_argument("--dataset", default="digits",
+                       help="'digits', 'cifar10:PATH', 'cifar100:PATH' or 'imagefolder:PATH'; PATH is a folder or a "
+                            "tar (default: %(default)s)")
+    group.add_argument("--image-size", type=int, help="side in pixels that the images of a folder are resized to")
+    group.add_argument("--train-images", type=int, metavar="N",
+                       help="use N images to train and validate with, as many of each class (default: all)")
+    group.add_argument("--test-images", type=int, metavar="N", help="use N images to test with (default: all)")
+    group.add_argument("--batch", type=int, default=TrainSettings.batch, help="images a step (default: %(default)s)")
+    group.add_argument("--learning-rate", type=float, default=TrainSettings.rate, metavar="RATE",
+                       help="of the derived network, at its highest (default: %(default)s)")
+    group.add_argument("--label-smoothing", type=float, default=TrainSettings.label_smoothing,
+                       help="of the derived network's cross-entropy, 0..1 (default: %(default)s)")
+    group.add_argument("--cutout", type=int, default=TrainSettings.cutout, metavar="PIXELS",
+                       help="side of the square that is blanked in each image that the derived network trains with "
+                            "(default: %(default)s)")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                       help="cpu: float32; cuda: bfloat16, and a seed need not give one network; auto: cuda where it "
+                            "is, but the CPU for digits (default: %(default)s)")
+
+
+def load_splits(args: argparse.Namespace) -> DatasetSplits:
+    """The dataset that the arguments name; raises DataError."""
+    return load_dataset(args.dataset, args.seed, image_size=args.image_size, train_images=args.train_images,
+                        test_images=args.test_images)
+
+
+def train_settings(args: argparse.Namespace) -> TrainSettings:
+    """Of the derived network."""
+    return TrainSettings(batch=args.batch, rate=args.learning_rate, label_smoothing=args.label_smoothing,
+                         cutout=args.cutout)
+
+
+def calibration_images(splits: DatasetSplits) -> Tensor:
+    """float32 [N, C, H, W] that fix the int8 scales."""
+    return to_float(splits.train.images[:CALIBRATION_IMAGES])
+
+
+def int8_accuracy(quant: QuantSpec, part: Subset, compute: Compute) -> float:
+    """Share of a part's images that the golden model has right."""
+    return accuracy(quant, quantize_input(to_float(part.images), quant), part.labels.numpy(), compute.device)
+
+
+def judge_on_test(module: NetworkModule, quant: QuantSpec, splits: DatasetSplits, compute: Compute) -> dict:
+    """Of the float network and of its integers, on the test part; printed too."""
+    found = {"float_test_accuracy": evaluate(module, *splits.test, compute=compute),
+             "int8_test_accuracy": int8_accuracy(quant, splits.test, compute)}
+    print("accuracy on test: float {float_test_accuracy:.4f}, int8 {int8_test_accuracy:.4f}\n".format(**found))
+    return found
