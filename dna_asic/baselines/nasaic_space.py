@@ -35,7 +35,7 @@ from torch import Tensor
 
 from dna_asic.baselines.nasaic import MAX_PES, PORTS, TEMPLATES, Template, template_chunk
 from dna_asic.cosearch.journal import JournalledPricer
-from dna_asic.cosearch.pricing import dataflow
+from dna_asic.cosearch.pricing import Pair, dataflow
 from dna_asic.errors import SpecError
 from dna_asic.gads.space import widest
 from dna_asic.mapping.candidates import ROWS
@@ -147,6 +147,15 @@ class TemplatePricer(JournalledPricer):
     may all miss them: searches begin with arrays filled up to a power of two too, and the mapper with what they found.
     """
 
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._best: dict[Pair, Tensor] = {}  # candidates [1, 5, 7]
+
+    def _tilings(self, pairs, layers, chips, prices):
+        tilings = super()._tilings(pairs, layers, chips, prices)
+        self._best |= zip(pairs, tilings.survivors[:, :1], strict=True)
+        return tilings
+
     def _start(self, key):
         """Also: each of FILLS with nothing split at DRAM, with the finest tiles of channels, and the finest of all."""
         filled = torch.ones((len(FILLS), 3, ROWS, len(DIMS)), dtype=torch.int64)
@@ -156,10 +165,10 @@ class TemplatePricer(JournalledPricer):
         return torch.cat([super()._start(key), filled.flatten(0, 1)])
 
     def known(self, alone: AcceleratorConfig, shapes: Sequence[LayerShape]) -> dict[LayerShape, list[Mapping]]:
-        """The best tilings of the template's last chips."""
+        """What was found on this chunk, and the best tilings of its template's last chips."""
         orders, flow = self.orders_of(alone), dataflow(alone)
-        return {shape: [mapping_of(row, orders) for row in self._genes[shape, flow]] for shape in shapes
-                if (shape, flow) in self._genes}
+        rows = {shape: [*self._best.get((alone, shape), ()), *self._genes.get((shape, flow), ())] for shape in shapes}
+        return {shape: [mapping_of(row, orders) for row in found] for shape, found in rows.items() if found}
 
     def price(self, pairs):
         """As LayerPricer's."""
