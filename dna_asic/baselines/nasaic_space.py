@@ -156,6 +156,13 @@ class TemplatePricer(JournalledPricer):
         self._best |= zip(pairs, tilings.survivors[:, :1], strict=True)
         return tilings
 
+    def _outcome(self, pairs, genes):
+        return super()._outcome(pairs, genes) | {"best": torch.stack([self._best[pair] for pair in pairs])}
+
+    def _take(self, state, pairs, genes):
+        super()._take(state, pairs, genes)
+        self._best |= zip(pairs, state["best"], strict=True)
+
     def _start(self, key):
         """Also: each of FILLS with nothing split at DRAM, with the finest tiles of channels, and the finest of all."""
         filled = torch.ones((len(FILLS), 3, ROWS, len(DIMS)), dtype=torch.int64)

@@ -33,10 +33,12 @@ class JournalledPricer(LayerPricer):
                 self._take(state, pairs, genes)
             return
         super()._search(pairs, chips, prices)
-        save_checkpoint(path, {
-            "evaluations": self.evaluations, "generator": self.generator.get_state(),
-            "costs": torch.tensor([self._costs[p] for p in pairs], dtype=torch.float64),
-            "genes": torch.stack([self._genes[g] for g in genes])})
+        save_checkpoint(path, self._outcome(pairs, genes))
+
+    def _outcome(self, pairs, genes):
+        return {"evaluations": self.evaluations, "generator": self.generator.get_state(),
+                "costs": torch.tensor([self._costs[p] for p in pairs], dtype=torch.float64),
+                "genes": torch.stack([self._genes[g] for g in genes])}
 
     def _take(self, state, pairs, genes):
         self.evaluations = state["evaluations"]

@@ -9,6 +9,7 @@ from dna_asic.baselines.nasaic import TEMPLATES
 from dna_asic.baselines.nasaic_space import NasaicSpace, Silicon, SubAccelerator, TemplatePricer, parse_hardware
 from dna_asic.baselines.rivals import Controller
 from dna_asic.cosearch.designs import map_design
+from dna_asic.cost import ChipBatch, LayerBatch, MappingBatch, Prices, evaluate
 from dna_asic.errors import SpecError
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.optimise import Mapper
@@ -132,3 +133,20 @@ def test_a_chip_with_odd_sides_runs_wide_layers(tmp_path):
     effort = Effort(width=16, rounds=1, keep=8)
     mapper = Mapper(chip, TECHNOLOGY, effort=effort, orders=TEMPLATES[0].orders, start=known)
     assert mapper.costs([shape])[0].prod() <= priced.prod()
+
+
+def test_what_was_found_on_a_chip_stays_known(tmp_path):
+    """Whatever chips of its template come after it, and in a process that finds its prices in the folder."""
+    chip, *others = (silicon().chip(parse_hardware(f"<dla,{pes},16>")) for pes in (352, 256, 512, 1024))
+    shape = dict(hardware_shapes(SPACE.network((4, 16, 1, 32, 1, 32, 1)), chip.port_bytes))["block1"]
+    found = []
+    for _ in range(2):
+        pricer = TemplatePricer(TECHNOLOGY, 0, Effort(width=16, rounds=2, keep=2), folder=tmp_path, key="k")
+        ((energy_pj, cycles),) = pricer.price([(chip, shape)]).tolist()
+        pricer.price([(other, shape) for other in others])
+        first = pricer.known(chip, [shape])[shape][0]
+        cost = evaluate(LayerBatch.from_shapes([shape]), ChipBatch.from_configs([chip]),
+                        MappingBatch.from_mappings([first]), Prices.of([chip], TECHNOLOGY))
+        assert cost.energy_pj.item() == pytest.approx(energy_pj) and cost.cycles.item() == cycles
+        found.append(first)
+    assert found[0] == found[1]
