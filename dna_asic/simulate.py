@@ -16,7 +16,6 @@ import numpy as np
 
 from dna_asic.command import add_output_options, going_on, progress, run_command
 from dna_asic.cost import Schedule, design_schedule, evaluate_design
-from dna_asic.data import load_dataset, to_float
 from dna_asic.errors import InfeasibleDesign, SpecError, VerificationError
 from dna_asic.golden import run_golden
 from dna_asic.layer_kinds import alone, mappings_of, one_of_each
@@ -25,8 +24,8 @@ from dna_asic.mapping.compile import compile_program
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.mapper import random_assignment, random_mapping
 from dna_asic.origin import write_origin
-from dna_asic.own_network import INPUTS
-from dna_asic.quantize import load_quant, quantize_input
+from dna_asic.own_network import workload_images
+from dna_asic.quantize import load_quant
 from dna_asic.report.files import write_json_atomically
 from dna_asic.report.tables import format_table
 from dna_asic.runs import RunFolder
@@ -229,17 +228,8 @@ def workloads(run: RunFolder, design: Design, program: Program, args: argparse.N
 
 def searched_workload(run: RunFolder, design: Design, program: Program, images: int) -> Workload:
     """The run's network on the first test images of its dataset; one that was brought, on images kept by its search."""
-    arguments = run.arguments()
     quant = load_quant(run.path / "quant")
-    if arguments.get("network"):
-        kept = np.load(run.require(INPUTS, "make search"), allow_pickle=False)[:images]
-        return _workload("searched", design, quant, program, kept, None)
-    test = load_dataset(arguments["dataset"], design.seed, image_size=arguments["image_size"],
-                        train_images=arguments.get("train_images"), test_images=arguments.get("test_images")).test
-    if images > len(test.labels):
-        raise SpecError(f"--images must be at most the {len(test.labels)} test images, not {images}.")
-    return _workload("searched", design, quant, program, quantize_input(to_float(test.images[:images]), quant),
-                     test.labels[:images].numpy())
+    return _workload("searched", design, quant, program, *workload_images(run, quant, images, design.seed))
 
 
 def fixed_workload(name: str, design: Design, seed: int) -> Workload:

@@ -80,6 +80,27 @@ def test_own_network_goes_on_to_the_program(whole):
             assert np.array_equal(got, workload.golden[layer.name][0].reshape(got.shape)), layer.name
 
 
+def test_own_network_of_a_run(whole, tmp_path, capsys):
+    """The integers and images of another run, on another technology; and of that run again."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for name, source, target in (("first", whole, "asic-45nm"), ("second", first, "asic-7nm")):
+        argv = command_line(source, tmp_path, "--target", target, "--name", name)
+        assert command.main(argv) == 0
+    assert "int8_agreement=" in capsys.readouterr().out
+    for run, target in ((first, "asic-45nm"), (second, "asic-7nm")):
+        for name in ("quant/quant.npz", "inputs.npy"):
+            assert (run / name).read_bytes() == (whole / name).read_bytes()
+        summary = json.loads((run / "summary.json").read_text())
+        assert summary["target"] == target
+        assert summary["int8_agreement"] == json.loads((whole / "summary.json").read_text())["int8_agreement"]
+
+
+def test_own_network_wrong_run(whole, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert command.main(command_line(tmp_path / "empty", tmp_path)) == 2
+    assert "make search" in capsys.readouterr().err
+
+
 def test_own_network_keeps_targets(whole, model, tmp_path, capsys):
     free = json.loads((whole / "summary.json").read_text())
     area = free["area_mm2"] * 0.97
