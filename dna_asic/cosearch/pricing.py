@@ -23,7 +23,7 @@ from dna_asic.technology import Technology
 
 Pair = tuple[AcceleratorConfig, LayerShape]
 Dataflow = tuple[Dim, Dim, Reduction]
-SAMPLED = Effort(width=96, rounds=8, keep=8)
+SAMPLED = Effort(width=96, rounds=6, keep=8)
 
 
 def dataflow(accelerator: AcceleratorConfig) -> Dataflow:
