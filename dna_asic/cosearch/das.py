@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dna_asic.cosearch.designs import (
@@ -70,7 +71,7 @@ class AcceleratorSearch:
         self.space, self.technology = space.at_clock(technology.clk_period_ns), technology
         self.gumbel = GumbelSearch(self.space.choices, seed, settings or GumbelSettings())
         self.designs = designs or DesignPricer(LayerPricer(technology, seed, orders=space.orders), **targets.of_chips)
-        self.guide = Guide(self.gumbel, self._estimates if self.gumbel.settings.prior else None)
+        self.guide = Guide(self.gumbel, self._estimates if self.gumbel.settings.prior else None, self._unused)
         self._best: Sample | None = None
         self._network: NetworkSpec | None = None
 
@@ -145,6 +146,11 @@ class AcceleratorSearch:
 
     def _estimates(self, samples):
         return self.designs.estimates([self._build(s) for s in samples], self._network)
+
+    def _unused(self, index):
+        labels = [c.label for c in self.space.choices]
+        chunks = torch.tensor(self.space.space["chunks"].options)[index[:, labels.index("chunks")]]
+        return torch.tensor([self.space.chunk_of(label) for label in labels]) >= chunks[:, None]
 
     def _log_costs(self, samples):
         return self.designs.log_costs([self._build(s) for s in samples])

@@ -6,9 +6,7 @@ MACs, a fill, the drain, the memory's read port or the stores take, and one DRAM
 leakage and the energy of an event are the cost model's own. No tiling is searched, checked or scheduled.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
@@ -19,19 +17,14 @@ from dna_asic.cost.batch import Factors
 from dna_asic.cost.counts import used_sets
 from dna_asic.cost.energy import EVENTS
 from dna_asic.cost.nest import visited_tiles
-from dna_asic.mapping.candidates import MAX_RF_FACTOR
-from dna_asic.spec.accelerator import ORDERS, AcceleratorConfig, loop_order
-from dna_asic.spec.dims import RELEVANT, Dim, Operand
-from dna_asic.spec.geometry import ceil_div, geometry, output_unit, round_up
+from dna_asic.mapping.rules import GROWTH, TILE_CYCLES, array_of, dram_tiles, grown
+from dna_asic.spec.accelerator import ORDERS, AcceleratorConfig
+from dna_asic.spec.dims import Operand
+from dna_asic.spec.geometry import ceil_div, geometry
 from dna_asic.spec.layer import LayerShape
 from dna_asic.technology import Technology
 
 W, I, O = Operand  # noqa: E741
-G, K, C, P, Q, R, S = Dim
-GROWTH = tuple(map(loop_order, ("S R C Q P K G", "Q P K S R C G", "K C S R Q P G")))
-PARTS = (1, 2, 4, 8, 16, 32)  # into which output channels may be split
-MAX_CHANNELS = 1024  # of a tile's outputs
-TILE_CYCLES = 60.0  # what a DRAM tile takes beside its work
 
 
 def estimated(chips: Sequence[AcceleratorConfig], shapes: Sequence[LayerShape], technology: Technology) -> Tensor:
@@ -52,120 +45,13 @@ def estimated(chips: Sequence[AcceleratorConfig], shapes: Sequence[LayerShape], 
 
 def _costs(layers, chips, prices):
     """[rows, 2]: the best of GROWTH's."""
-    dram = _dram_tiles(layers, chips)
-    noc = _array(layers, chips, dram.tile)
+    dram = dram_tiles(layers, chips)
+    noc = array_of(layers, chips, dram.tile)
     steps = ceil_div(dram.tile, noc)
-    made = torch.stack([_by_tile(layers, chips, prices, dram, noc, _grown(layers, chips, steps, order))
+    made = torch.stack([_by_tile(layers, chips, prices, dram, noc, grown(layers, chips, steps, order))
                         for order in GROWTH])
     best = made.gather(0, made.prod(dim=2).argmin(dim=0)[None, :, None].expand(1, -1, 2))[0]
     return torch.where(dram.reads.isfinite()[:, None], best, torch.inf)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _DramTiles:
-    """tile: [7, rows]; count: tiles; outputs: those of O; reads: beats of W and I for all, infinite where none fits."""
-
-    tile: Tensor
-    count: Tensor
-    outputs: Tensor
-    reads: Tensor
-
-
-def _dram_tiles(layers, chips):
-    """Of some splits of the channels the one that reads least: of the outputs into PARTS, of the inputs into one, as
-    few as fit, or twice those. Of the pixels a tile has as many as the buffers hold.
-    """
-    bounds, port, stride = torch.stack(layers.bounds), chips.port_bytes, layers.stride
-    noc, (rows, cols, r, s) = _array(layers, chips, bounds), bounds[P:].clone()
-    k_dim, groups = (G if layers.depthwise else K), (bounds[G].clone() if layers.grouped else 1)
-    k, ks, weights = _part(bounds[k_dim], noc[k_dim], output_unit(layers, chips, port), torch.tensor(PARTS)[:, None])
-    lanes = Factors(noc)[chips.lane_dim(W)]  # a beat has n_w words, whether or not there are PEs for them
-    weights = weights * (round_up(r, noc[R]) * s) * round_up(lanes, chips.n_w) // lanes
-    needed = ceil_div(weights * bounds[C], chips.gb_w_bytes // 2).maximum(
-        ceil_div(round_up(bounds[C], port) * r * s, chips.gb_i_bytes // 2))
-    k, ks, weights = (torch.cat([x, x, x]) for x in (k, ks, weights))
-    c, cs, padded = _part(bounds[C], noc[C], port, torch.cat([torch.ones_like(needed), needed, 2 * needed]))
-    weights = weights * padded
-    blocks, words = ceil_div(k if layers.depthwise else c, port), round_up(k, chips.o_unit)
-    outputs, inputs = chips.gb_o_bytes // 8 // words, chips.gb_i_bytes // 2 // (blocks * port)
-    p = rows.minimum(_root(outputs)).minimum(_most(_root(inputs), r, stride)).clamp(min=1)
-    q = cols.minimum(outputs // p).minimum(_most(inputs // ((p - 1) * stride + r), s, stride))
-    fits = (q > 0) & (weights <= chips.gb_w_bytes // 2) & (words <= MAX_CHANNELS)
-    q = _whole(q.clamp(min=1), noc[Q])
-    p = rows.minimum(outputs // q).minimum(_most(inputs // ((q - 1) * stride + s), r, stride))
-    p = _whole(p.clamp(min=1), noc[P])
-    pixels = ceil_div(rows, p) * ceil_div(cols, q)
-    i_reads = ((p - 1) * stride + r) * ((q - 1) * stride + s) * blocks * cs * pixels
-    w_reads = ceil_div(weights, port) * cs * ks
-    if layers.depthwise:
-        reads = i_reads * ks + w_reads
-    else:
-        w_again, i_again = torch.where(cs * ks == 1, 1, pixels), torch.where(cs * pixels == 1, 1, ks)
-        reads = torch.minimum(w_reads * torch.where(cs == 1, 1, w_again) + i_reads * i_again,
-                              i_reads * torch.where(cs == 1, 1, i_again) + w_reads * w_again)
-    count, outputs, reads = groups * cs * ks * pixels, groups * ks * pixels, groups * reads.double()
-    reads = torch.where(fits, reads, torch.inf)
-    best = (reads + TILE_CYCLES * count).argmin(dim=0)[None]
-    k, c, p, q, count, outputs, reads = (x.gather(0, best)[0] for x in (k, c, p, q, count, outputs, reads))
-    bounds[k_dim], bounds[C], bounds[P], bounds[Q] = k, c, p, q
-    bounds[G] = 1 if layers.grouped else bounds[G]
-    return _DramTiles(tile=bounds, count=count, outputs=outputs, reads=reads)
-
-
-def _part(bound, array, unit, parts):
-    """(channels of a part, parts, channels that it takes in the buffers); units of the port and of the array."""
-    unit = torch.where(parts == 1, 1, unit)
-    padded = round_up(ceil_div(bound, parts), array * (unit // (array & -array).minimum(unit)))
-    part = padded.minimum(bound)
-    return part, ceil_div(bound, part), padded
-
-
-def _root(x):
-    return x.double().sqrt().long()
-
-
-def _most(room, taps, stride):
-    """Pixels whose input lies within `room`."""
-    return (room - taps).div(stride, rounding_mode="floor") + 1
-
-
-def _whole(pixels, array):
-    return torch.where(pixels > array, pixels // array * array, pixels)
-
-
-def _array(layers, chips, bounds):
-    """PEs in use along each dim [7, rows]."""
-    lanes = chips.lane_units.T
-    noc = chips.spatial_extents.T.minimum(round_up(bounds, lanes))
-    noc = torch.where(bounds == 1, 1, (noc // lanes * lanes).clamp(min=1))
-    noc[R] = torch.where(layers.maximum, 1, noc[R])
-    if not layers.depthwise:
-        noc[G] = torch.where(chips.wide_group_lanes, 1, noc[G])
-    return noc
-
-
-def _grown(layers, chips, steps, order):
-    """Register-file factors: of each dim in turn as much as the words of a PE leave room for."""
-    rf = torch.ones_like(steps)
-    words = {W: chips.rf_w_words, I: chips.rf_i_words, O: chips.rf_o_words}
-    for d in order:
-        room = steps[d].clamp(max=MAX_RF_FACTOR)
-        for x in (W, O):
-            if d in RELEVANT[x]:
-                room = room.minimum(words[x] // math.prod(rf[e] for e in RELEVANT[x]))
-        height, width = ((rf[p] - 1) * layers.stride + rf[r] for p, r in ((P, R), (Q, S)))
-        depth = rf[G] * rf[C]
-        if d in (G, C):
-            room = room.minimum(words[I] // (depth * height * width))
-        elif d is not K:
-            pixel, tap, across = (P, R, width) if d in (P, R) else (Q, S, height)
-            box = words[I] // (depth * across)
-            room = room.minimum(_most(box, rf[tap], layers.stride) if d is pixel
-                                else box - (rf[pixel] - 1) * layers.stride)
-        if d in (P, R):
-            room = torch.where(chips.crossed, 1, room)
-        rf[d] = ceil_div(steps[d], ceil_div(steps[d], room.clamp(min=1)))
-    return rf
 
 
 def _by_tile(layers, chips, prices, dram, noc, rf):

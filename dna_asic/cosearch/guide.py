@@ -14,10 +14,11 @@ from dna_asic.cosearch.surrogate import Surrogate
 
 FIT_STEPS = 4  # of the model's likelihood, per step of the search
 CAUTION = 2.0  # deviations below the model's mean at which the boldest of a step's screened samples is judged
-REDRAWN = 1.5  # choices of an elite that are drawn anew, on average
-ROUNDS, FIRST_ROUNDS = 4, 32  # in which the pool grows, each by its share of `pool`: in a step, in the first one
+REDRAWN = 2.0  # choices of an elite that are drawn anew, on average
+ROUNDS, FIRST_ROUNDS = 4, 64  # in which the pool grows, each by its share of `pool`: in a step, in the first one
 NICHE = 2  # elites of one option of the widest choice
 Prior = Callable[[Sequence[Sample]], Tensor]  # what is expected of samples that were not priced, float64 [n], finite
+Unused = Callable[[Tensor], Tensor]  # bool [n, choices] of samples int64 [n, choices]: what makes no difference to each
 
 
 def _nothing(samples):
@@ -25,9 +26,13 @@ def _nothing(samples):
 
 
 class Guide:
-    """Samples int64 [n, choices] with their costs (ln EDP, finite), each once; and the model of them."""
+    """Samples int64 [n, choices] with their costs (ln EDP, finite), each once; and the model of them.
 
-    def __init__(self, search: GumbelSearch, prior: Prior | None = None):
+    Choices that are unused in a sample count as their first option.
+    """
+
+    def __init__(self, search: GumbelSearch, prior: Prior | None = None, unused: Unused | None = None):
+        self.unused = unused or (lambda index: torch.zeros_like(index, dtype=torch.bool))
         self.search, self.settings = search, search.settings
         self.prior, self.informed = prior or _nothing, prior is not None
         self.index = torch.zeros((0, len(search.choices)), dtype=torch.int64)
@@ -44,7 +49,11 @@ class Guide:
 
     def expect(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """(mean, deviation) [n] of the costs of samples [n, choices]."""
+        index = self._plain(index)
         return self.model.predict(index, self.prior(self.search.samples(index)))
+
+    def _plain(self, index):
+        return index.masked_fill(self.unused(index), 0)
 
     def update(self, gates: Tensor, index: Tensor, costs: Tensor) -> None:
         """One step of gamma by its own samples [n, choices]; the model is of those before.
@@ -66,6 +75,7 @@ class Guide:
         """Remember what was priced (the latest cost of a sample), and fit the model where it is of use."""
         if not (self.settings.control_variate or self.settings.screened):
             return
+        index = self._plain(index)
         rows, new = list(map(tuple, index.tolist())), []
         for i, row in enumerate(rows):
             if self._place.setdefault(row, len(self._place)) == len(self.costs) + len(new):
@@ -82,7 +92,7 @@ class Guide:
         """The same samples cost so much now: all others are taken to have changed as what is expected of them did, and
         on average as these did.
         """
-        places = [self._place[row] for row in map(tuple, index.tolist())]
+        places = [self._place[row] for row in map(tuple, self._plain(index).tolist())]
         before, now = self._expected, self.prior(self.search.samples(self.index))
         self.costs = self.costs + torch.where(before.maximum(now) < REFUSED, now - before, 0.0)
         self.costs = self.costs + (costs - self.costs[places]).mean()
@@ -125,7 +135,8 @@ class Guide:
 
     def _grown(self, pool, index):
         """`pool`, rows with what is expected of them before, and those of `index` that are neither in it nor priced."""
-        new = [row for row in dict.fromkeys(map(tuple, index.tolist())) if row not in pool and row not in self._place]
+        rows = dict.fromkeys(map(tuple, self._plain(index).tolist()))
+        new = [row for row in rows if row not in pool and row not in self._place]
         rows = torch.tensor(new, dtype=torch.int64).reshape(-1, index.shape[1])
         return pool | dict(zip(new, self.prior(self.search.samples(rows)).tolist(), strict=True))
 
@@ -152,8 +163,18 @@ class Guide:
             parent, other = elites[torch.randint(len(elites), (2, count), generator=generator)]
             crossed = torch.rand((count, 1), generator=generator) < 0.5
             parent = torch.where(crossed & (torch.rand(parent.shape, generator=generator) < 0.3), other, parent)
-            anew = torch.rand(parent.shape, generator=generator) < REDRAWN / parent.shape[1]
-            yield torch.where(anew, self.search.draw_index(count), parent)
+            used = (~self.unused(parent)).sum(dim=1, keepdim=True)
+            anew = torch.rand(parent.shape, generator=generator) < REDRAWN / used
+            yield torch.where(anew, self._fresh(parent), parent)
+
+    def _fresh(self, parent):
+        """Other options: of gamma's draws, any, or one before or after, as often; gamma may have settled."""
+        generator, sizes = self.search.generator, torch.tensor([len(c.options) for c in self.search.choices])
+        any_ = (torch.rand(parent.shape, generator=generator) * sizes).long()
+        beside = parent + 2 * torch.randint(2, parent.shape, generator=generator) - 1
+        way = torch.randint(3, parent.shape, generator=generator)
+        fresh = torch.where(way == 0, any_, beside.clamp(min=0).minimum(sizes - 1))
+        return torch.where(way == 1, self.search.draw_index(len(parent)), fresh)
 
     def _elites(self, index, expected):
         """Places of the `elites` best, with no more than NICHE of one option of the widest choice."""

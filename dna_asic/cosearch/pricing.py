@@ -1,10 +1,9 @@
 """Prices of layers on sampled chips by the exact mapper: in batches, each (chip, layer) pair once.
 
-A search over tilings begins with those that were best on earlier chips of the same dataflow, and on the first with the
-best by rule, so that a small effort per pair comes near to what a large one finds.
+A search over tilings begins with those by rule, and with those that were best on earlier chips of the same dataflow, so
+that a small effort per pair comes near to what a large one finds.
 """
 
-import dataclasses
 import json
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from dna_asic.cost import ChipBatch, LayerBatch, Prices, idle_pj, layer_kind
 from dna_asic.mapping.candidates import ROWS
 from dna_asic.mapping.greedy import greedy_tilings
+from dna_asic.mapping.rules import ruled
 from dna_asic.mapping.tilings import OBJECTIVES, Effort, Tilings, search_tilings
 from dna_asic.spec.accelerator import ALL_ORDERS, AcceleratorConfig, LoopOrders, Mapping, Reduction
 from dna_asic.spec.dims import Dim
@@ -23,7 +23,7 @@ from dna_asic.technology import Technology
 
 Pair = tuple[AcceleratorConfig, LayerShape]
 Dataflow = tuple[Dim, Dim, Reduction]
-SAMPLED = Effort(width=96, rounds=8, keep=8)
+SAMPLED = Effort(width=96, rounds=6, keep=8)
 
 
 def dataflow(accelerator: AcceleratorConfig) -> Dataflow:
@@ -93,15 +93,11 @@ class LayerPricer:
     def _tilings(self, pairs: Sequence[Pair], layers: LayerBatch, chips: ChipBatch, prices: Prices) -> Tilings:
         """The best tiling of each pair (a row of each batch)."""
         keys = [(s, dataflow(c)) for c, s in pairs]
-        start, ruled = torch.stack([self._start(key) for key in keys]), 0
-        if first := [i for i, key in enumerate(keys) if key not in self._genes]:
-            first = torch.tensor(first)
-            rule = greedy_tilings(*(x.take(first) for x in (layers, chips, prices)), OBJECTIVES["edp"], self.orders)
-            start[first, 0], ruled = rule.survivors[:, 0], rule.evaluations
+        start = torch.cat([torch.stack([self._start(key) for key in keys]), ruled(layers, chips, self.orders)], dim=1)
         tilings = search_tilings(layers, chips, prices, OBJECTIVES["edp"], self.generator, self.effort, start,
                                  self.orders)
         self._learn(keys, tilings)
-        return dataclasses.replace(tilings, evaluations=tilings.evaluations + ruled)
+        return tilings
 
     def _start(self, key: tuple[LayerShape, Dataflow]) -> Tensor:
         """int64 [n, 5, 7]: candidates that a search begins with, as many for each layer and dataflow."""

@@ -169,6 +169,11 @@ class GadsSpace:
         plain = any(c.label == entry for c in self.entries)
         return entry if plain else f"chunk{chunk}.{entry}"
 
+    def chunk_of(self, label: str) -> int:
+        """Number of the chunk that an entry belongs to; 0 for one of the chip."""
+        chunk, dot, _ = label.partition(".")
+        return int(chunk.removeprefix("chunk")) if dot else 0
+
     def feasible(self, generator: torch.Generator, attempts: int = 1000) -> tuple[dict[str, Any], AcceleratorConfig]:
         """A uniform sample that freezes, and its chip; raises InfeasibleDesign after `attempts`."""
         for _ in range(attempts):

@@ -77,6 +77,20 @@ def test_plain_search_remembers_nothing():
     assert len(guide.costs) == 0 and guide.best(3) == []
 
 
+def test_samples_that_differ_in_unused_choices_alone_are_one():
+    """Here the last two choices are of no use where the first is 0."""
+    search = GumbelSearch(CHOICES, 0, GumbelSettings(samples=16, screened=8))
+    guide = Guide(search, unused=lambda index: (index[:, :1] == 0) & (torch.arange(6) >= 4))
+    index = torch.tensor([[0, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 2], [1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 2]])
+    guide.learn(index, torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64))
+    assert guide.index.tolist() == [[0, 1, 1, 1, 0, 0], *index[2:].tolist()]
+    assert guide.costs.tolist() == [2.0, 3.0, 4.0]
+    proposed = search.index(guide.propose())
+    assert (proposed[proposed[:, 0] == 0][:, 4:] == 0).all()
+    mean, _ = guide.expect(index)
+    assert mean[0] == mean[1] and mean[2] != mean[3]
+
+
 def test_latest_cost_of_a_sample_counts():
     search, guide, index = make()
     before = len(guide.costs)
