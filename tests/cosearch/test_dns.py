@@ -181,3 +181,25 @@ def test_augment_mirrors_half():
     out = augment(image, torch.Generator().manual_seed(0), mirror=True)
     flipped = (out[:, 0, 0, 0] > out[:, 0, 0, 7]).float().mean()
     assert 0.4 < flipped < 0.6
+
+
+def test_augment_cutout():
+    """A square of 4 x 4 pixels around any pixel of each image, less where it leaves the image."""
+    image = torch.ones(300, 2, 8, 8)
+    out = augment(image, torch.Generator().manual_seed(0), mirror=True, cutout=4)
+    blank = (out[:, 0] == 0)
+    assert torch.equal(blank, out[:, 1] == 0) and torch.equal(blank | (out[:, 0] == 1), torch.ones(300, 8, 8).bool())
+    assert set(blank.sum(dim=(1, 2)).tolist()) == {4, 6, 8, 9, 12, 16} and blank.any(dim=0).all()
+
+
+def test_batches_of_one_size():
+    """As a captured graph wants them."""
+    parts = batches(33, 16, torch.Generator().manual_seed(0), whole=True)
+    assert [len(p) for p in parts] == [16, 16] and len(set(torch.cat(parts).tolist())) == 32
+
+
+def test_training_with_validation_images():
+    splits = DatasetSplits(name="digits", num_classes=4, train=toy(64), val=toy(16, 1), test=toy(16, 2))
+    joined = splits.with_val_in_train()
+    assert torch.equal(joined.train.images, torch.cat([splits.train.images, splits.val.images]))
+    assert len(joined.train.labels) == 80 and joined.test is splits.test
