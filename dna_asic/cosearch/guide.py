@@ -15,7 +15,8 @@ from dna_asic.cosearch.surrogate import Surrogate
 FIT_STEPS = 4  # of the model's likelihood, per step of the search
 CAUTION = 2.0  # deviations below the model's mean at which the boldest of a step's screened samples is judged
 REDRAWN = 2.0  # choices of an elite that are drawn anew, on average
-ROUNDS, FIRST_ROUNDS = 4, 64  # in which the pool grows, each by its share of `pool`: in a step, in the first one
+ROUNDS = 4  # in which the pool grows in a step, each by its share of `pool`
+FIRST_ROUNDS = (6, 10, 18, 32)  # in the first steps: some chips are priced soon, and the estimate is followed far
 NICHE = 2  # elites of one option of the widest choice
 Prior = Callable[[Sequence[Sample]], Tensor]  # what is expected of samples that were not priced, float64 [n], finite
 Unused = Callable[[Tensor], Tensor]  # bool [n, choices] of samples int64 [n, choices]: what makes no difference to each
@@ -117,7 +118,7 @@ class Guide:
             return []
         share = self.settings.pool // ROUNDS
         pool = self._grown({}, torch.cat([self._front, *self._neighbours()]))
-        for _ in range(ROUNDS if self.model.ready else FIRST_ROUNDS):
+        for _ in range((*FIRST_ROUNDS, ROUNDS)[min(self.search.steps, len(FIRST_ROUNDS))]):
             drawn = self.search.draw_index(max(2, share // 4) if self.settings.elites else share)
             if self.settings.control_variate:
                 self.search.descend(self._mean_of_model(drawn, self.expect(drawn)[0]))
