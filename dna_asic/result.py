@@ -23,9 +23,9 @@ def kept_prices(run: RunFolder, inputs, seed: int) -> DesignPricer:
     """A pricer for the accelerator search of a run, whose prices an interrupt leaves there. inputs: of the search, with
     its targets.
     """
-    return DesignPricer(JournalledPricer(
-        inputs.technology, seed, orders=inputs.space.orders, folder=run.path / PRICES, key=sources_digest(PRICED_BY)),
-        **inputs.targets.of_chips)
+    layers = JournalledPricer(inputs.technology, seed, orders=inputs.space.orders, folder=run.path / PRICES,
+                              key=sources_digest(PRICED_BY))
+    return DesignPricer(layers, inputs.targets)
 
 
 def write_design(run: RunFolder, args: argparse.Namespace, quant: QuantSpec, found: FoundAccelerator,

@@ -70,7 +70,7 @@ class AcceleratorSearch:
                  designs: DesignPricer | None = None, targets: Targets = NO_TARGETS):
         self.space, self.technology = space.at_clock(technology.clk_period_ns), technology
         self.gumbel = GumbelSearch(self.space.choices, seed, settings or GumbelSettings())
-        self.designs = designs or DesignPricer(LayerPricer(technology, seed, orders=space.orders), **targets.of_chips)
+        self.designs = designs or DesignPricer(LayerPricer(technology, seed, orders=space.orders), targets)
         self.guide = Guide(self.gumbel, self._estimates if self.gumbel.settings.prior else None, self._unused)
         self._best: Sample | None = None
         self._network: NetworkSpec | None = None

@@ -11,7 +11,7 @@ from torch import Tensor
 from dna_asic.cosearch.assignment import assign, assigned
 from dna_asic.cosearch.estimate import estimated
 from dna_asic.cosearch.pricing import LayerPricer
-from dna_asic.cosearch.targets import Targets
+from dna_asic.cosearch.targets import NO_TARGETS, Targets
 from dna_asic.cost import area_um2, design_schedule, evaluate_design, idle_fetch_pj, idle_pj
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.mapping.layout import hardware_shapes
@@ -38,17 +38,15 @@ class FoundAccelerator(NamedTuple):
 
 
 class DesignPricer:
-    """Prices chips for one network at a time, each once; those above `max_area_mm2` are refused without a mapping, the
-    EDP of those above `max_latency_ms` or `max_power_mw` counts e to `Targets.penalty` times.
+    """Prices chips for one network at a time, each once; those above the area of `targets` are refused without a
+    mapping, the EDP of those above its latency or power counts e to `Targets.penalty` times.
 
     least_area_mm2: of all chips asked for, where the area is limited. evaluations: chips on which a network was mapped,
     so far; what was asked again is not counted again.
     """
 
-    def __init__(self, layers: LayerPricer, max_area_mm2: float = math.inf, max_latency_ms: float = math.inf,
-                 max_power_mw: float = math.inf):
-        self.layers, self.evaluations, self.least_area_mm2 = layers, 0, math.inf
-        self.targets = Targets(max_area_mm2=max_area_mm2, max_latency_ms=max_latency_ms, max_power_mw=max_power_mw)
+    def __init__(self, layers: LayerPricer, targets: Targets = NO_TARGETS):
+        self.layers, self.targets, self.evaluations, self.least_area_mm2 = layers, targets, 0, math.inf
         self._network: NetworkSpec | None = None
         self._edp: dict[AcceleratorConfig | None, float] = {}
         self._excess: dict[AcceleratorConfig | None, float] = {}

@@ -36,12 +36,6 @@ class Targets:
     max_power_mw: float = math.inf
     min_accuracy: float = 0.0
 
-    @property
-    def of_chips(self) -> dict[str, float]:
-        """Those of hardware alone, as `DesignPricer` takes them."""
-        return {"max_area_mm2": self.max_area_mm2, "max_latency_ms": self.max_latency_ms,
-                "max_power_mw": self.max_power_mw}
-
     def _shares(self, energy_j, latency_s):
         """What latency and power take of their limits; 0 without a limit."""
         return 1e3 * latency_s / self.max_latency_ms, 1e3 * energy_j / latency_s / self.max_power_mw

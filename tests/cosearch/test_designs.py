@@ -7,7 +7,7 @@ import torch
 
 from dna_asic.cosearch.designs import DesignPricer, edp_js
 from dna_asic.cosearch.pricing import GreedyPricer
-from dna_asic.cosearch.targets import PENALTY
+from dna_asic.cosearch.targets import PENALTY, Targets
 from dna_asic.cost import area_um2
 from dna_asic.das import small_network
 from dna_asic.gads import GadsSpace
@@ -24,8 +24,8 @@ def chips(count):
     return list(dict.fromkeys(SPACE.feasible(generator)[1] for _ in range(count)))
 
 
-def make(**more):
-    return DesignPricer(GreedyPricer(TECHNOLOGY, 0, orders=SPACE.orders), **more)
+def make(**limits):
+    return DesignPricer(GreedyPricer(TECHNOLOGY, 0, orders=SPACE.orders), Targets(**limits))
 
 
 def test_edp_is_of_the_sums_and_each_chip_is_mapped_once():

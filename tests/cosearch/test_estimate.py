@@ -9,6 +9,7 @@ from dna_asic.cosearch.designs import REFUSED, DesignPricer
 from dna_asic.cosearch.enumeration import fixed_pricer
 from dna_asic.cosearch.estimate import estimated
 from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cosearch.targets import Targets
 from dna_asic.das import small_network
 from dna_asic.gads import GadsSpace
 from dna_asic.mapping.layout import hardware_shapes
@@ -73,7 +74,7 @@ def test_estimate_is_infinite_where_no_tile_fits():
 
 
 def test_estimates_cost_no_evaluation_and_put_last_what_is_refused():
-    pricer, chips = DesignPricer(fixed_pricer(SPACE, TECHNOLOGY), max_area_mm2=0.2), chips_of(SPACE, 40)
+    pricer, chips = DesignPricer(fixed_pricer(SPACE, TECHNOLOGY), Targets(max_area_mm2=0.2)), chips_of(SPACE, 40)
     guess = pricer.estimates([None, *chips], NETWORK)
     large = torch.tensor([pricer._area_excess(c) > 0 for c in chips])
     assert pricer.evaluations == 0 and guess.isfinite().all() and large.any() and not large.all()
