@@ -14,7 +14,6 @@ import pytest
 from runs_by_hand import make_run
 
 from dna_asic.cli import COMMANDS
-from dna_asic.runs import MARKER
 
 pytestmark = pytest.mark.slow
 SEED = 20
@@ -38,27 +37,30 @@ def last_line(stage: str, *options: str) -> tuple[str, float]:
     return " ".join(pair for pair in lines[-1].split() if not pair.startswith(APART)), time.monotonic() - begun
 
 
-def stopped(process: subprocess.Popen, after: float, number: signal.Signals) -> None:
-    """Send a signal after some seconds; wait for the end."""
+def stopped(process: subprocess.Popen, after: float, number: signal.Signals) -> bool:
+    """Send a signal after some seconds and wait for the end; False where the process came to its own end first."""
     time.sleep(after)
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode in (0, 130, -number)  # -SIGINT: before it had read its modules
+    return process.returncode != 0
 
 
 def test_search_killed_five_times_ends_with_the_same_design(tmp_path):
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     undisturbed, seconds = last_line("search", *SEARCH, "--runs-dir", str(tmp_path / "whole"), "--name", "run")
-    options, run = [*SEARCH, "--runs-dir", str(tmp_path / "killed"), "--name", "run"], tmp_path / "killed" / "run"
-    for _ in range(5):
-        stopped(started("search", *options), rng.uniform(0.1, 0.9) * seconds, signal.SIGKILL)
-        if (run / "arguments.json").exists():
-            options = ["--resume", str(run)]
-        if (run / "summary.json").exists() and not (run / MARKER).exists():
-            break  # it was too quick
-    else:
-        assert last_line("search", *options)[0] == undisturbed
+    run, span, kills = tmp_path / "killed" / "run", seconds, 0
+    while kills < 5:
+        shutil.rmtree(run, ignore_errors=True)
+        options, kills = [*SEARCH, "--runs-dir", str(run.parent), "--name", "run"], 0
+        while kills < 5 and stopped(started("search", *options), rng.uniform(0.1, 0.6) * span, signal.SIGKILL):
+            kills += 1
+            if (run / "arguments.json").exists():
+                options = ["--resume", str(run)]
+        span /= 2  # should it have come to its end before
+        assert span > 1
+    assert last_line("search", *options)[0] == undisturbed
     for file in ("design.yaml", "quant/quant.npz", "weights.safetensors"):
         assert (run / file).read_bytes() == (tmp_path / "whole" / "run" / file).read_bytes()
 
@@ -77,12 +79,16 @@ def chain(tmp_path_factory):
 def test_stage_stopped_is_done_anew(chain, stage, number, tmp_path):
     whole, done = chain
     run, (undisturbed, seconds) = tmp_path / whole.name, done[stage]
-    shutil.copytree(whole, run)
-    output = run / STAGES[stage]
-    output.unlink()
-    before = contents(run, stage, output)
-    stopped(started(stage, "--run", str(run)), random.Random(f"{SEED} {stage} {number}").uniform(0.2, 0.9) * seconds,
-            number)
+    output, share = run / STAGES[stage], random.Random(f"{SEED} {stage} {number}").uniform(0.2, 0.9)
+    while True:
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(whole, run)
+        output.unlink()
+        before = contents(run, stage, output)
+        if stopped(started(stage, "--run", str(run)), share * seconds, number):
+            break
+        share /= 2  # the signal came too late: sooner, then
+        assert share > 0.01
     assert contents(run, stage, output) == before
     assert last_line(stage, "--run", str(run))[0] == undisturbed and output.is_file()
 
