@@ -54,6 +54,7 @@ from dna_asic.technology import load_technology
 PRICED_BY = ("cost", "mapping", "spec", "technology", "cosearch", "networks/resnet9.py", "baselines")
 TRAINED_BY = ("cosearch/training.py", "data", "networks")
 TRAINING = "training.pt"
+IMAGES = ("dataset", "image_size", "train_images", "test_images")  # arguments that `make sim` needs
 RANGES = {name: (1, math.inf) for name in ("episodes", "hardware_steps", "train_epochs", "final_epochs")} | {
     name: (0, math.inf) for name in ("rho", "seed")} | {
     name: (1e-30, math.inf) for name in ("times", "max_latency_cycles", "max_energy_j", "max_area_mm2")}
@@ -250,7 +251,7 @@ class Flows:
                                compute=self.compute, progress=lambda i, _: bar("training", i + 1, args.final_epochs))
         quant = quantize_network(module, learning.calibration_images(self.splits))
         accuracies = learning.judge_on_test(module, quant, self.splits, self.compute)
-        write_json_atomically(run.path / "arguments.json", {"dataset": args.dataset, "image_size": args.image_size})
+        write_json_atomically(run.path / "arguments.json", {name: getattr(args, name) for name in IMAGES})
         write_design(run, argparse.Namespace(target=self.silicon.technology.name, seed=args.seed), quant, design,
                      list(map(str, found.network)), accuracies | {"dataset": args.dataset})
         write_origin(run.path, args, args.seed, ("torch", "numpy"))
