@@ -12,6 +12,7 @@ from torch import Tensor
 from dna_asic.cosearch.designs import DesignPricer
 from dna_asic.cosearch.gumbel import Sample
 from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cosearch.targets import Targets
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
 from dna_asic.spec.accelerator import AcceleratorConfig
@@ -34,7 +35,7 @@ class CountedCost(DesignPricer):
 
     def __init__(self, space: GadsSpace, network: NetworkSpec, layers: LayerPricer, budget: int,
                  max_area_mm2: float = math.inf):
-        super().__init__(layers, max_area_mm2)
+        super().__init__(layers, Targets(max_area_mm2=max_area_mm2))
         self.space, self.network, self.budget, self.asked = space, network, budget, 0
         self.curve: list[CurvePoint] = []
         self.chip: AcceleratorConfig | None = None
