@@ -110,16 +110,14 @@ def _of_run(args) -> dict:
 
 
 def workload_images(run: RunFolder, quant: QuantSpec, count: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """int8 [N, C, H, W] and labels [N]: the first test images of the run's dataset; of a network that was brought,
-    images kept by its search, without labels. Raises SpecError where there are fewer than `count` of a dataset.
+    """int8 [N, C, H, W] and labels [N]: the first test images of the run's dataset, `count` at most; of a network that
+    was brought, images kept by its search, without labels.
     """
     arguments = run.arguments()
     if arguments.get("network"):
         return np.load(run.require(INPUTS, "make search"), allow_pickle=False)[:count], None
     test = load_dataset(arguments["dataset"], seed, image_size=arguments["image_size"],
                         train_images=arguments.get("train_images"), test_images=arguments.get("test_images")).test
-    if count > len(test.labels):
-        raise SpecError(f"--images must be at most the {len(test.labels)} test images, not {count}.")
     return quantize_input(to_float(test.images[:count]), quant), test.labels[:count].numpy()
 
 

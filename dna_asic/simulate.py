@@ -229,7 +229,10 @@ def workloads(run: RunFolder, design: Design, program: Program, args: argparse.N
 def searched_workload(run: RunFolder, design: Design, program: Program, images: int) -> Workload:
     """The run's network on the first test images of its dataset; one that was brought, on images kept by its search."""
     quant = load_quant(run.path / "quant")
-    return _workload("searched", design, quant, program, *workload_images(run, quant, images, design.seed))
+    inputs, labels = workload_images(run, quant, images, design.seed)
+    if labels is not None and images > len(labels):
+        raise SpecError(f"--images must be at most the {len(labels)} test images, not {images}.")
+    return _workload("searched", design, quant, program, inputs, labels)
 
 
 def fixed_workload(name: str, design: Design, seed: int) -> Workload:

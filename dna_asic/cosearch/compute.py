@@ -41,17 +41,16 @@ class Compute:
 
     @property
     def captures(self) -> bool:
-        """Whether `captured` wants batches of one size."""
+        """Whether it has graphs of kernels (`captured`), which want batches of one size."""
         return self.device.type == "cuda"
 
     @contextlib.contextmanager
     def captured(self, module: nn.Module, images: Tensor) -> Iterator[None]:
-        """Within it, on CUDA, forwards and backwards of `module` in training mode, of batches shaped as `images`, are
-        graphs of kernels: those of a small network end sooner than Python starts them one by one.
+        """Within it forward and backward of `module` in training mode, of batches shaped as `images`, are CUDA graphs:
+        Python does not start their kernels one by one.
         """
-        if self.captures:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed, cache_enabled=False):
-                torch.cuda.make_graphed_callables(module.train(), (images.clone(),))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed, cache_enabled=False):
+            torch.cuda.make_graphed_callables(module.train(), (images.clone(),))
         try:
             yield
         finally:
