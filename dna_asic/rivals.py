@@ -42,8 +42,10 @@ from dna_asic.spec.layer import NetworkSpec
 from dna_asic.spec.record import from_plain, to_plain
 from dna_asic.technology import Technology, load_technology
 
-DEPENDS_ON = ("cost", "gads", "layer_kinds.py", "mapping", "spec", "technology", "cosearch", "baselines/counted.py",
-              "baselines/rivals.py", "networks")
+DEPENDS_ON = ("cost", "gads", "layer_kinds.py", "mapping", "space", "spec", "technology", "cosearch/assignment.py",
+              "cosearch/designs.py", "cosearch/pricing.py", "cosearch/targets.py", "baselines/counted.py",
+              "baselines/rivals.py")
+INFORMED_DEPEND_ON = tuple(f"cosearch/{name}.py" for name in ("das", "estimate", "guide", "gumbel", "surrogate"))
 HEADERS = ("network", "method", "seeds", "evaluations", "seconds", "best EDP, quick mapper", "least", "most",
            "best EDP, full mapper", "over best preset", "evaluations of DAS to reach it", "seconds of DAS to reach it")
 PLACES = (0.125, 0.25, 0.5, 1.0)  # of the evaluations, and of DAS's seconds, where curves are compared
@@ -155,7 +157,8 @@ class Arena:
 
     def cell(self, network: str, method: str, seed: int) -> Cell:
         """One search and the full mapping of its chip, or what was kept of it."""
-        path = self.folder / self._digest(network) / f"{method}-{seed}.json"
+        sources = f"-{sources_digest(INFORMED_DEPEND_ON)}" if method in INFORMED else ""
+        path = self.folder / self._digest(network) / f"{method}-{seed}{sources}.json"
         if path.is_file():
             return from_plain(Cell, json.loads(path.read_text(encoding="utf-8")), f"file '{path}'")
         cost = CountedCost(self.space, self.networks[network], LayerPricer(
