@@ -57,13 +57,15 @@ def targets_of(args: argparse.Namespace) -> Targets:
 
 
 def middle_choices(macro: Macro) -> list[str]:
-    """At each place the candidate of median MACs (the larger of two), `skip` not counted."""
+    """At each place the candidate of median MACs (the larger of two), `skip` not counted; of channels that are searched
+    the middle.
+    """
     choices = []
     for place, candidates in zip(macro.places, candidate_layers(macro), strict=True):
         macs = {label: sum(layer.shape.macs for layer in layers)
                 for label, layers in zip(macro.options(place), candidates, strict=True) if layers}
         choices.append(sorted(macs, key=macs.get)[len(macs) // 2])
-    return choices
+    return choices + [c.options[len(c.options) // 2] for c in macro.space.choices[len(choices):]]
 
 
 def tell_targets(summary: dict) -> None:

@@ -198,7 +198,7 @@ def load_inputs(args: argparse.Namespace) -> Inputs:
     macro = macro.fitted(splits.input_shape, splits.num_classes)
     chip = None if mode.searches_accelerator else fitted_preset(space.at_clock(technology.clk_period_ns))
     if chip is None:
-        network = expand(macro, [macro.options(place)[0] for place in macro.places])
+        network = expand(macro, [choice.options[0] for choice in macro.space.choices])
         require_chip(network, space, technology, seed=args.seed, tries=JointSettings.das_steps, targets=targets)
     return Inputs(technology=technology, splits=splits, space=space, macro=macro, targets=targets, mode=mode, chip=chip,
                   compute=compute)

@@ -63,11 +63,11 @@ class NetworkSearch:
 
     @property
     def options(self) -> list[tuple[str, ...]]:
-        """Candidates per searched layer, in the order of alpha's columns."""
+        """Options per choice, in the order of alpha's columns."""
         return self.supernet.options
 
     def probabilities(self) -> Tensor:
-        """softmax(alpha) [layers, candidates], without gradient; 0 where a layer has no such candidate."""
+        """softmax(alpha) [choices, options], without gradient; 0 where a choice has no such option."""
         return torch.softmax(self.supernet.logits().detach(), dim=1)
 
     def train_weights_step(self, batch: tuple[Tensor, Tensor]) -> float:
@@ -84,16 +84,16 @@ class NetworkSearch:
         return loss.item()
 
     def arch_step(self, batch: tuple[Tensor, Tensor], hw_cost: Tensor, lam: float) -> ArchLosses:
-        """One Adam step of alpha on task + lam * sum(gates * hw_cost) of one hard Gumbel sample.
+        """One Adam step of alpha on task + lam * the sum of hw_cost over the parts of one hard Gumbel sample.
 
-        hw_cost: [layers, candidates], any unit, no gradient; entries of candidates that a layer lacks are not read.
+        hw_cost: finite [parts, candidates, widths in, widths out], any unit, no gradient; see `blocks.part_layers`.
         """
         images, labels = batch
         self.supernet.train()
         gates = self._gates()
         with self.compute.autocast():
             task = F.cross_entropy(self.supernet(images, gates, self.settings.backward_paths), labels)
-        hardware = (gates * self._checked(hw_cost)).sum()
+        hardware = self._hardware(gates, hw_cost)
         total = task + lam * hardware
         (self.supernet.alpha.grad,) = torch.autograd.grad(total, [self.supernet.alpha])
         self._arch.step()
@@ -102,27 +102,26 @@ class NetworkSearch:
     def _gates(self) -> Tensor:
         return self.supernet.sample_gates(self.temperature, self.generator)
 
-    def _checked(self, hw_cost: Tensor) -> Tensor:
-        valid = self.supernet.valid
-        hw_cost = hw_cost.detach().to(valid.device)
-        if hw_cost.shape != valid.shape or not torch.isfinite(hw_cost[valid]).all():
-            raise SpecError(f"hw_cost must be finite numbers [{valid.shape[0]}, {valid.shape[1]}], not "
-                            f"{list(hw_cost.shape)} or with infinities; price every candidate.")
-        return torch.where(valid, hw_cost, 0).float()
+    def _hardware(self, gates: Tensor, hw_cost: Tensor) -> Tensor:
+        parts = self.supernet.part_gates(gates)
+        if hw_cost.shape != parts.shape or not torch.isfinite(hw_cost).all():
+            raise SpecError(f"hw_cost must be finite numbers {list(parts.shape)}, not {list(hw_cost.shape)} or with "
+                            f"infinities; price every candidate.")
+        return (parts * hw_cost.detach().to(parts.device).float()).sum()
 
     def sample(self) -> list[str]:
-        """Candidates of one hard Gumbel sample."""
+        """Options of one hard Gumbel sample."""
         return self._labels(self._gates().argmax(dim=1))
 
     def derive(self) -> list[str]:
-        """The likeliest candidate of each layer."""
+        """The likeliest option of each choice."""
         return self._labels(self.supernet.logits().argmax(dim=1))
 
     def _labels(self, indices: Tensor) -> list[str]:
         return [options[i] for options, i in zip(self.options, indices.tolist(), strict=True)]
 
     def entropy(self) -> float:
-        """Mean entropy of softmax(alpha) over the layers, in nats: log(candidates) at the start, 0 when decided."""
+        """Mean entropy of softmax(alpha) over the choices, in nats: log(options) at the start, 0 when decided."""
         return float(torch.special.entr(self.probabilities()).sum(dim=1).mean())
 
     def anneal(self) -> None:

@@ -13,7 +13,7 @@ from dna_asic.cosearch.targets import NO_TARGETS, Targets
 from dna_asic.cosearch.training import augment, batches, evaluate
 from dna_asic.data import DatasetSplits, to_float
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.networks import Macro, build_network, candidate_layers, expand
+from dna_asic.networks import Macro, build_network, expand, part_layers
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
 
 
@@ -141,26 +141,27 @@ class JointSearch:
         return evaluate(module, *self.splits.val, compute=self.network.compute)
 
     def candidate_costs(self) -> Tensor:
-        """[layers, candidates]: each candidate's share of the logarithm of EDP, d ln(E T) = dE / E + dT / T.
+        """[parts, candidates, widths in, widths out]: each one's share of the logarithm of EDP, d ln(E T) = dE / E +
+        dT / T; see `blocks.part_layers`.
 
         On the best chip so far, for the derived network's E and T. A candidate that this chip cannot run counts as
-        twice the dearest of its place. Without an accelerator nothing costs.
+        twice the dearest of its part. Without an accelerator nothing costs.
         """
+        supernet = self.network.supernet
+        costs = torch.zeros_like(supernet.part_gates(supernet.alpha.detach()), dtype=torch.float64, device="cpu")
         if self.accelerator is None:
-            return torch.zeros(self.network.supernet.alpha.shape, dtype=torch.float64)
+            return costs
         port, derived = self.accelerator.port_bytes, expand(self.macro, self.network.derive())
-        blocks = [[candidate_shapes(layers, port) for layers in place] for place in candidate_layers(self.macro)]
+        parts = {at: candidate_shapes(layers, port) for at, layers in part_layers(self.macro).items()}
         whole = [shape for _, shape in hardware_shapes(derived, port)]
-        shapes = whole + [s for place in blocks for candidate in place for s in candidate]
+        shapes = whole + [s for part in parts.values() for s in part]
         prices = dict(zip(shapes, self.accelerator.layer_costs(shapes), strict=True))
         of_whole = torch.stack([prices[s] for s in whole])
         total = chosen_costs(of_whole, place_layers(derived, of_whole)).sum(dim=0)
-        costs = torch.zeros(self.network.supernet.alpha.shape, dtype=torch.float64)
-        for i, place in enumerate(blocks):
-            for j, candidate in enumerate(place):
-                costs[i, j] = sum((prices[s] / total).sum(dim=1).amin() for s in candidate)
+        for at, part in parts.items():
+            costs[at] = sum((prices[s] / total).sum(dim=1).amin() for s in part)
         runs = costs.isfinite()
-        dearest = costs.where(runs, 0).amax(dim=1, keepdim=True)
+        dearest = costs.where(runs, 0).amax(dim=(1, 2, 3), keepdim=True)
         return costs.where(runs, 2 * dearest)
 
     def state_dict(self) -> dict:

@@ -2,7 +2,7 @@
 that train them.
 """
 
-from dna_asic.networks.blocks import candidate_layers, expand, fixed_layers
+from dna_asic.networks.blocks import candidate_layers, expand, part_layers
 from dna_asic.networks.known import known_network
 from dna_asic.networks.macro import CANDIDATES, SKIP, Macro, load_macro
 from dna_asic.networks.modules import NetworkModule, build_network, make_module
@@ -10,4 +10,4 @@ from dna_asic.networks.resnet9 import nasaic_resnet9
 from dna_asic.networks.supernet import SuperNet
 
 __all__ = ["CANDIDATES", "SKIP", "Macro", "NetworkModule", "SuperNet", "build_network", "candidate_layers", "expand",
-           "fixed_layers", "known_network", "load_macro", "make_module", "nasaic_resnet9"]
+           "known_network", "load_macro", "make_module", "nasaic_resnet9", "part_layers"]

@@ -6,11 +6,12 @@ Expansion 1 without groups drops the expansion layer, as MobileNetV2 does: it wo
 Or it is one dense convolution, as in ResNets, whose activation follows the residual: fewer tensors go through memory.
 """
 
+import dataclasses
+import itertools
 from collections.abc import Sequence
 
-from dna_asic.errors import SpecError
 from dna_asic.networks.macro import SKIP, BlockKind, BlockPlace, Macro, out_size
-from dna_asic.spec.layer import Activation, LayerOp, LayerShape, LayerSpec, NetworkSpec, PoolSpec
+from dna_asic.spec.layer import Activation, LayerOp, LayerShape, LayerSpec, NetworkSpec, PoolOp, PoolSpec
 
 
 def conv(name: str, source: str, c_in: int, c_out: int, hw: tuple[int, int], *, kernel: int = 1, stride: int = 1,
@@ -39,8 +40,9 @@ def block_layers(place: BlockPlace, label: str, source: str, activation: Activat
     name, hw, layers = place.name, (place.h, place.w), []
     residual = source if place.keeps_shape else None
     if kind.expansion is None:
-        return (conv(f"{name}_conv", source, place.c_in, place.c_out, hw, kernel=kind.kernel, stride=place.stride,
-                     activation=activation, residual=residual),)
+        stride, pool = (1, PoolSpec(op=PoolOp.MAX, window=2)) if kind.pooled else (place.stride, None)
+        return (conv(f"{name}_conv", source, place.c_in, place.c_out, hw, kernel=kind.kernel, stride=stride,
+                     activation=activation, residual=residual, pool=pool),)
     mid = place.c_in * kind.expansion
     if kind.expansion > 1 or kind.groups > 1:
         layers.append(conv(f"{name}_expand", source, place.c_in, mid, hw, groups=kind.groups,
@@ -52,16 +54,18 @@ def block_layers(place: BlockPlace, label: str, source: str, activation: Activat
     return tuple(layers)
 
 
-def stem_layer(macro: Macro) -> LayerSpec:
-    """The first convolution."""
+def stem_layer(macro: Macro, channels: int | None = None) -> LayerSpec:
+    """The first convolution, with so many channels (default: the most)."""
     hw = (macro.input.height, macro.input.width)
-    return conv("stem", "input", macro.input.channels, macro.stem.channels, hw, kernel=macro.stem.kernel,
+    return conv("stem", "input", macro.input.channels, channels or macro.stem.channels, hw, kernel=macro.stem.kernel,
                 stride=macro.stem.stride, activation=macro.activation)
 
 
-def head_layers(macro: Macro, source: str) -> tuple[LayerSpec, ...]:
-    """Pointwise head if the macro has one, global average pooling, fully connected."""
-    hw, c, layers = macro.feature_hw, macro.places[-1].c_out, []
+def head_layers(macro: Macro, source: str, channels: int | None = None) -> tuple[LayerSpec, ...]:
+    """Pointwise head if the macro has one, global average pooling, fully connected; channels: of `source` (default: the
+    most).
+    """
+    hw, c, layers = macro.feature_hw, channels or macro.places[-1].c_out, []
     if macro.head_channels:
         layers.append(conv("head", source, c, macro.head_channels, hw, activation=macro.activation))
         source, c = "head", macro.head_channels
@@ -74,7 +78,7 @@ def nominal_source(macro: Macro, index: int) -> str:
 
 
 def candidate_layers(macro: Macro) -> list[list[tuple[LayerSpec, ...]]]:
-    """Layers of each candidate of each searched block, in the order of `macro.options`, for pricing.
+    """Layers of each candidate of each searched block, in the order of `macro.options`, with the most channels.
 
     Sources are nominal (no block before is `skip`); shapes do not depend on them.
     """
@@ -82,20 +86,32 @@ def candidate_layers(macro: Macro) -> list[list[tuple[LayerSpec, ...]]]:
             for i, place in enumerate(macro.places)]
 
 
-def fixed_layers(macro: Macro) -> tuple[LayerSpec, ...]:
-    """Stem and head: what every network of `macro` has."""
-    return stem_layer(macro), *head_layers(macro, nominal_source(macro, len(macro.places)))
+def part_layers(macro: Macro) -> dict[tuple[int, int, int, int], tuple[LayerSpec, ...]]:
+    """Layers of every part (0 is the stem, then the searched blocks, last the head), candidate, width at its input and
+    width at its output, by these four numbers.
+
+    The input's is 0 where there is no choice of its own: at the stem, and in a block whose input is of its own stage;
+    likewise the head's output.
+    """
+    parts, widths = {}, range(len(macro.widths))
+    for j in widths:
+        parts[0, 0, 0, j] = (stem_layer(macro, macro.channels[0][j]),)
+        parts[len(macro.places) + 1, 0, j, 0] = head_layers(macro, "features", macro.channels[-1][j])
+    for index, place in enumerate(macro.places, 1):
+        for i, j in itertools.product(widths if place.changes_stage else (0,), widths):
+            c_in = macro.channels[place.source][i if place.changes_stage else j]
+            sized = dataclasses.replace(place, c_in=c_in, c_out=macro.channels[place.width][j])
+            for k, label in enumerate(macro.options(place)):
+                parts[index, k, i, j] = block_layers(sized, label, "features", macro.activation)
+    return parts
 
 
 def expand(macro: Macro, choice: Sequence[str]) -> NetworkSpec:
-    """The network with candidate `choice[i]` in searched block i. Raises SpecError for a wrong choice."""
-    if isinstance(choice, str) or len(choice) != len(macro.places):
-        raise SpecError(f"Network '{macro.name}' needs {len(macro.places)} candidates, one per searched block, "
-                        f"not {choice!r}.")
-    macro.space.validate(dict(zip((p.name for p in macro.places), choice, strict=True)))
-    layers = [stem_layer(macro)]
-    for place, label in zip(macro.places, choice, strict=True):
+    """The network of one option per choice of `macro.space`. Raises SpecError for a wrong choice."""
+    labels, channels = macro.split(choice)
+    layers = [stem_layer(macro, channels[0])]
+    for place, label in zip(macro.places_of(channels), labels, strict=True):
         layers += block_layers(place, label, layers[-1].name, macro.activation)
-    layers += head_layers(macro, layers[-1].name)
+    layers += head_layers(macro, layers[-1].name, channels[-1])
     size = macro.input
     return NetworkSpec(name=macro.name, input_shape=(size.channels, size.height, size.width), layers=tuple(layers))

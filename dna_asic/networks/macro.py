@@ -14,29 +14,31 @@ from dna_asic.spec.record import from_plain, load_yaml
 SKIP = "skip"
 CANDIDATES = ("c3", "k3_e1", "k3_e3", "k3_e6", "k5_e1", "k5_e3", "k5_e6", "k3_e1_g2", "k5_e1_g2", SKIP)
 MACRO_FOLDER = Path(__file__).parent / "macros"
-_BLOCK = re.compile(r"c(?P<dense>\d+)|k(?P<depthwise>\d+)_e(?P<expansion>\d+)(?:_g(?P<groups>\d+))?")
+_BLOCK = re.compile(r"c(?P<dense>\d+)(?P<pooled>_max)?|k(?P<depthwise>\d+)_e(?P<expansion>\d+)(?:_g(?P<groups>\d+))?")
 
 
 @dataclass(frozen=True)
 class BlockKind:
     """A candidate block: an inverted residual of a depthwise kernel, expansion of the input channels and groups of its
-    pointwise layers; without an expansion one dense convolution of that kernel.
+    pointwise layers; without an expansion one dense convolution of that kernel, `pooled`: that halves rows and columns
+    by 2 x 2 maximum pooling instead of a stride.
     """
 
     kernel: int
     expansion: int | None
     groups: int
+    pooled: bool
 
     @classmethod
     def parse(cls, label: str) -> "BlockKind":
-        """`c<odd kernel>` or `k<odd kernel>_e<expansion>[_g<groups>]`; raises SpecError for anything else."""
+        """`c<odd kernel>[_max]` or `k<odd kernel>_e<expansion>[_g<groups>]`; raises SpecError for anything else."""
         if match := _BLOCK.fullmatch(label):
-            dense, depthwise, expansion, groups = (x and int(x) for x in match.groups())
-            kernel, groups = dense or depthwise or 0, 1 if groups is None else groups
+            dense, pooled, depthwise, expansion, groups = match.groups()
+            kernel, expansion, groups = int(dense or depthwise), expansion and int(expansion), int(groups or "1")
             if kernel % 2 and kernel <= MAX_KERNEL and expansion != 0 and groups:
-                return cls(kernel, expansion, groups)
-        raise SpecError(f"Candidate must be '{SKIP}', c<kernel> or k<kernel>_e<expansion>[_g<groups>], kernel odd and "
-                        f"at most {MAX_KERNEL - 1}, not '{label}'.")
+                return cls(kernel, expansion, groups, bool(pooled))
+        raise SpecError(f"Candidate must be '{SKIP}', c<kernel>[_max] or k<kernel>_e<expansion>[_g<groups>], kernel "
+                        f"odd and at most {MAX_KERNEL - 1}, not '{label}'.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class BlockPlace:
-    """Where a searched block sits: its name, channels in and out, input size in pixels, stride."""
+    """Where a searched block sits: its name, channels in and out, input size in pixels, stride.
+
+    keeps_shape: output and input have one shape, whatever the widths: a residual add and `skip` are possible.
+    source, width: which of `Macro.groups` its channels in and out are of.
+    """
 
     name: str
     c_in: int
@@ -76,19 +82,29 @@ class BlockPlace:
     h: int
     w: int
     stride: int
+    keeps_shape: bool
+    source: int
+    width: int
 
     @property
-    def keeps_shape(self) -> bool:
-        """Output and input have one shape: a residual add and `skip` are possible."""
-        return self.stride == 1 and self.c_in == self.c_out
+    def changes_stage(self) -> bool:
+        """Its channels in and out are chosen apart from each other."""
+        return self.source != self.width
+
+    def admits(self, label: str) -> bool:
+        """Whether a candidate can stand here."""
+        if label == SKIP:
+            return self.keeps_shape
+        return not BlockKind.parse(label).pooled or (self.stride == 2 and self.h % 2 == self.w % 2 == 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Macro:
     """Stem, searched stages, head (pointwise unless head_channels is 0, global average pooling, fully connected).
 
-    Raises SpecError for sizes that are not positive, a malformed candidate, groups that do not divide the
-    channels, and a last feature map that global pooling cannot take.
+    widths: shares of the channels of the stem and of each stage among which the search chooses, for each anew, as
+    FBNetV2 does (arXiv 2004.05565). Raises SpecError for sizes that are not positive, a malformed candidate, widths or
+    groups that do not divide the channels, and a last feature map that global pooling cannot take.
     """
 
     name: str
@@ -98,6 +114,7 @@ class Macro:
     head_channels: int
     classes: int
     candidates: tuple[str, ...] = CANDIDATES
+    widths: tuple[float, ...] = (1.0,)
     activation: Activation = Activation.RELU
 
     def __post_init__(self):
@@ -128,6 +145,13 @@ class Macro:
         yield from self._candidate_faults()
 
     def _candidate_faults(self):
+        if list(self.widths) != sorted({*self.widths, 1.0}) or self.widths[0] <= 0:
+            yield f"widths must ascend to 1.0, from above 0, not {list(self.widths)}."
+            return
+        odd = sorted({(c, w) for c in self._most_channels for w in self.widths if c * w % 1})
+        if odd:
+            yield "widths must make whole numbers of channels; {} channels x {:g} do not.".format(*odd[0])
+            return
         for label in self.candidates:
             if label == SKIP:
                 continue
@@ -136,20 +160,35 @@ class Macro:
             except SpecError as error:
                 yield str(error)
                 continue
-            odd = sorted({c for p in self.places for c in (p.c_in, p.c_out) if c % kind.groups})
+            odd = sorted({c for options in self.channels for c in options if c % kind.groups})
             if odd:
                 yield f"candidate '{label}' needs channels divisible by {kind.groups}, not {odd[0]}."
 
     @property
+    def _most_channels(self) -> tuple[int, ...]:
+        return self.stem.channels, *(stage.channels for stage in self.stages)
+
+    @property
+    def channels(self) -> tuple[tuple[int, ...], ...]:
+        """What the search chooses from, for the stem and each stage, ascending."""
+        return tuple(tuple(round(c * width) for width in self.widths) for c in self._most_channels)
+
+    @property
     def places(self) -> tuple[BlockPlace, ...]:
-        """The searched blocks in order."""
-        places, c = [], self.stem.channels
+        """The searched blocks in order, with the most channels."""
+        return self.places_of(self._most_channels)
+
+    def places_of(self, channels: Sequence[int]) -> tuple[BlockPlace, ...]:
+        """The searched blocks in order, with these channels of the stem and each stage."""
+        places = []
         h, w = (out_size(x, self.stem.kernel, self.stem.stride) for x in (self.input.height, self.input.width))
-        for stage in self.stages:
-            for i in range(stage.layers):
-                stride = stage.stride if i == 0 else 1
-                places.append(BlockPlace(f"block{len(places)}", c, stage.channels, h, w, stride))
-                c, h, w = stage.channels, out_size(h, 1, stride), out_size(w, 1, stride)
+        for i, stage in enumerate(self.stages):
+            alike = len(self.widths) == 1 and stage.channels == self._most_channels[i]
+            for j in range(stage.layers):
+                stride, source = (1, i + 1) if j else (stage.stride, i)
+                places.append(BlockPlace(f"block{len(places)}", channels[source], channels[i + 1], h, w, stride,
+                                         stride == 1 and (j > 0 or alike), source, i + 1))
+                h, w = out_size(h, 1, stride), out_size(w, 1, stride)
         return tuple(places)
 
     @property
@@ -160,13 +199,31 @@ class Macro:
 
     def options(self, place: BlockPlace) -> tuple[str, ...]:
         """Candidates possible at `place`; `skip`, where it is possible, comes last."""
-        blocks = tuple(label for label in self.candidates if label != SKIP)
-        return blocks + ((SKIP,) if SKIP in self.candidates and place.keeps_shape else ())
+        ordered = sorted(self.candidates, key=lambda label: label == SKIP)
+        return tuple(label for label in ordered if place.admits(label))
 
     @property
     def space(self) -> Space:
-        """One choice per searched block."""
-        return Space(f"network '{self.name}'", tuple(Choice(p.name, self.options(p)) for p in self.places))
+        """One choice per searched block; then, with several widths, the channels of the stem and of each stage."""
+        choices = [Choice(p.name, self.options(p)) for p in self.places]
+        if len(self.widths) > 1:
+            names = ["stem", *(f"stage{i}" for i in range(len(self.stages)))]
+            choices += [Choice(f"{name}.channels", tuple(map(str, options)))
+                        for name, options in zip(names, self.channels, strict=True)]
+        return Space(f"network '{self.name}'", tuple(choices))
+
+    def split(self, choice: Sequence[str]) -> tuple[list[str], tuple[int, ...]]:
+        """(candidates of the searched blocks, channels of the stem and each stage) of options of `space`, in order.
+
+        Raises SpecError for a wrong choice.
+        """
+        names = [c.label for c in self.space.choices]
+        if isinstance(choice, str) or len(choice) != len(names):
+            raise SpecError(f"Network '{self.name}' needs {len(names)} options, one each of {', '.join(names)}, not "
+                            f"{choice!r}.")
+        self.space.validate(dict(zip(names, choice, strict=True)))
+        blocks = len(self.places)
+        return list(choice[:blocks]), tuple(map(int, choice[blocks:])) or self._most_channels
 
     def fitted(self, input_shape: Sequence[int], classes: int) -> "Macro":
         """The same macro for images of (channels, height, width) and another number of classes."""

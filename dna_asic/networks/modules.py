@@ -1,6 +1,6 @@
 """PyTorch modules that run layer records: one unit per layer, a graph of units."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -88,12 +88,16 @@ class LayerGraph(nn.Module):
         super().__init__()
         self.units = nn.ModuleDict({layer.name: ConvUnit(layer, layer.name in biased) for layer in layers})
 
-    def run(self, tensors: dict[str, Tensor]) -> Tensor | None:
-        """Run every unit on the named tensors, adding each output to them; the last output, None without units."""
-        y = None
+    def run(self, tensors: dict[str, Tensor], between: Callable[[Tensor], Tensor] = lambda y: y) -> Tensor | None:
+        """Run every unit on the named tensors, adding each output to them; the last output, None without units.
+
+        between: what is done to every output but the last.
+        """
+        y, last = None, next(reversed(self.units.keys()), None)
         for name, unit in self.units.items():
             residual = tensors[unit.spec.residual] if unit.spec.residual else None
-            y = tensors[name] = unit(tensors[unit.spec.source], residual)
+            y = unit(tensors[unit.spec.source], residual)
+            tensors[name] = y if name == last else between(y)
         return y
 
 
@@ -126,11 +130,15 @@ class NetworkModule(LayerGraph):
         return {name: unit.folded() for name, unit in self.units.items()}
 
     def inherit(self, graphs: Iterable[LayerGraph]) -> None:
-        """Copy the parameters and statistics of the units of `graphs` that bear the name of one of this network."""
+        """Copy the parameters and statistics of the units of `graphs` that bear the name of one of this network; of
+        their channels the first, where this network has fewer.
+        """
         for graph in graphs:
             for name, unit in graph.units.items():
                 if name in self.units:
-                    self.units[name].load_state_dict(unit.state_dict())
+                    theirs = unit.state_dict()
+                    self.units[name].load_state_dict({key: theirs[key][tuple(map(slice, mine.shape))]
+                                                      for key, mine in self.units[name].state_dict().items()})
 
 
 def make_module(network: NetworkSpec, seed: int) -> NetworkModule:

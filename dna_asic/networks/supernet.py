@@ -1,4 +1,6 @@
-"""The supernet: every candidate of every searched block, one path run at a time."""
+"""The supernet: every candidate of every searched block, one path run at a time; of channels that are searched, those
+beyond a sample's are blanked (FBNetV2, arXiv 2004.05565).
+"""
 
 from collections.abc import Sequence
 
@@ -11,15 +13,15 @@ from dna_asic.networks.modules import LayerGraph
 
 
 class SuperNet(nn.Module):
-    """All candidates with shared stem and head; `alpha` [layers, candidates] are the architecture parameters.
+    """All candidates with shared stem and head; `alpha` [choices, options] are the architecture parameters.
 
-    Candidates are in the order of `macro.options`; places that have fewer are padded and masked out.
+    Choices and options are in the order of `macro.space`; choices that have fewer are padded and masked out.
     """
 
     def __init__(self, macro: Macro, seed: int):
         super().__init__()
         self.macro = macro
-        self.options = [macro.options(place) for place in macro.places]
+        self.options = [choice.options for choice in macro.space.choices]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.stem = LayerGraph((stem_layer(macro),))
@@ -29,6 +31,15 @@ class SuperNet(nn.Module):
         width = max(map(len, self.options))
         self.alpha = nn.Parameter(torch.zeros(len(self.options), width))
         self.register_buffer("valid", torch.tensor([[i < len(o) for i in range(width)] for o in self.options]))
+        self._widths, places = len(macro.widths), macro.places
+        for i, options in enumerate(macro.channels):
+            kept = torch.arange(options[-1]) < torch.tensor(options)[:, None]
+            self.register_buffer(f"kept{i}", kept.float(), persistent=False)
+        self._groups = [(p.source, p.width) for p in places]  # of `macro.channels`, of each block's input and output
+        # of each part (`blocks.part_layers`) the choice of widths at its input and output; the last one is no choice
+        none = len(macro.channels)
+        self._ends = torch.tensor([(none, 0), *((p.source if p.changes_stage else none, p.width) for p in places),
+                                   (none - 1, none)])
 
     @property
     def weight_parameters(self) -> list[nn.Parameter]:
@@ -36,37 +47,63 @@ class SuperNet(nn.Module):
         return [p for name, p in self.named_parameters() if name != "alpha"]
 
     def logits(self) -> Tensor:
-        """alpha [layers, candidates] with minus infinity where a place has no such candidate."""
+        """alpha [choices, options] with minus infinity where a choice has no such option."""
         return self.alpha.masked_fill(~self.valid, -torch.inf)
 
     def sample_gates(self, temperature: float, generator: torch.Generator) -> Tensor:
-        """Hard Gumbel-Softmax sample [layers, candidates]: one-hot values, the gradient of the soft sample."""
+        """Hard Gumbel-Softmax sample [choices, options]: one-hot values, the gradient of the soft sample."""
         uniform = torch.rand(self.alpha.shape, generator=generator).to(self.alpha.device).clamp_(1e-9, 1 - 1e-7)
         soft = torch.softmax((self.logits() - torch.log(-torch.log(uniform))) / temperature, dim=1)
         hard = torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
         return hard + soft - soft.detach()
 
+    def part_gates(self, gates: Tensor) -> Tensor:
+        """[parts, candidates, widths in, widths out] of gates [choices, options]: 1 for what a hard sample consists of.
+
+        See `blocks.part_layers`.
+        """
+        blocks = len(self.blocks)
+        none = torch.zeros_like(gates[:1])
+        none[0, 0] = 1.0
+        candidates = torch.cat([none, gates[:blocks], none])
+        widths = gates[blocks:] if self._widths > 1 else none.expand(len(self.macro.channels), -1)
+        ends = torch.cat([widths, none])[self._ends.to(gates.device), :self._widths]
+        return torch.einsum("pk,pi,pj->pkij", candidates, ends[:, 0], ends[:, 1])
+
     def forward(self, images: Tensor, gates: Tensor, backward_paths: int = 1) -> Tensor:
-        """Class logits [N, classes] of the path that `gates` select.
+        """Class logits [N, classes] of the path that `gates` [choices, options] select.
 
         Only that path gives the value. With `backward_paths` = 2 the next likeliest candidate of each block runs
         too, multiplied by its gate of 0, so that its alpha receives a gradient (DNA, arXiv 2010.14778).
         """
-        x = self.stem.run({"input": images})
+        x = self._narrowed(self.stem.run({"input": images}), gates, 0)
         chosen = torch.topk(gates.detach() + 1e-3 * self._rank(), backward_paths, dim=1).indices
         for i, candidates in enumerate(self.blocks):
             outputs = [(gates[i, k], candidates[k]) for k in chosen[i].tolist() if self.valid[i, k]]
-            x = sum(gate * self._run_block(i, graph, x) for gate, graph in outputs)
+            x = sum(gate * self._run_block(i, graph, x, gates) for gate, graph in outputs)
+            x = self._narrowed(x, gates, self._groups[i][1])
         return self.head.run({nominal_source(self.macro, len(self.blocks)): x}).flatten(1)
+
+    def _narrowed(self, x, gates, group):
+        """Channels beyond those of the width that is sampled blanked; every width's gate receives a gradient.
+
+        x may have a multiple of the group's channels.
+        """
+        if self._widths == 1:
+            return x
+        kept = gates[len(self.blocks) + group, :self._widths] @ getattr(self, f"kept{group}")
+        return x * kept.to(x.dtype).repeat_interleave(x.shape[1] // len(kept))[:, None, None]
 
     def _rank(self):
         return torch.softmax(self.logits().detach(), dim=1)
 
-    def _run_block(self, index, graph, x):
-        y = graph.run({nominal_source(self.macro, index): x})
+    def _run_block(self, index, graph, x, gates):
+        y = graph.run({nominal_source(self.macro, index): x},
+                      lambda inner: self._narrowed(inner, gates, self._groups[index][0]))
         return x if y is None else y
 
     def path(self, choice: Sequence[str]) -> list[LayerGraph]:
-        """Stem, chosen candidates and head."""
-        blocks = [self.blocks[i][self.options[i].index(label)] for i, label in enumerate(choice)]
+        """Stem, chosen candidates and head, with the most channels."""
+        labels, _ = self.macro.split(choice)
+        blocks = [self.blocks[i][self.options[i].index(label)] for i, label in enumerate(labels)]
         return [self.stem, *blocks, self.head]

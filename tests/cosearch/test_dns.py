@@ -14,6 +14,7 @@ from dna_asic.networks import build_network, load_macro
 
 MACRO = load_macro("digits")
 WIDTH = len(MACRO.candidates)
+COSTS = (8, WIDTH, 1, 1)  # stem, six blocks, head
 
 
 def toy(count=24, seed=0):
@@ -31,7 +32,7 @@ def make(seed=0, **settings):
 
 
 def steps(search, count, hw_cost=None, lam=0.0):
-    batch, cost = toy(), torch.zeros(6, WIDTH) if hw_cost is None else hw_cost
+    batch, cost = toy(), torch.zeros(COSTS) if hw_cost is None else hw_cost
     losses = []
     for _ in range(count):
         losses.append((search.train_weights_step(batch), *search.arch_step(batch, cost, lam)))
@@ -49,14 +50,14 @@ def test_search_steps_touch_only_their_parameters():
     search.train_weights_step(toy())
     assert torch.equal(alpha, search.supernet.alpha)
     weights = [p.detach().clone() for p in search.supernet.weight_parameters]
-    search.arch_step(toy(), torch.ones(6, WIDTH), 1.0)
+    search.arch_step(toy(), torch.ones(COSTS), 1.0)
     assert not torch.equal(alpha, search.supernet.alpha)
     assert all(torch.equal(a, b) for a, b in zip(weights, search.supernet.weight_parameters, strict=True))
 
 
 def test_search_follows_hardware_cost():
     search = make(arch_rate=0.3)
-    cost = torch.ones(6, WIDTH)
+    cost = torch.ones(COSTS)
     cost[:, MACRO.candidates.index("k5_e3")] = 0.0
     before = search.entropy()
     losses = steps(search, 30, cost, lam=50.0)
@@ -72,15 +73,13 @@ def test_search_follows_the_task():
 
 
 def test_search_losses_add_up():
-    *_, (_, task, hardware, total) = steps(make(), 1, torch.full((6, WIDTH), 2.0), lam=0.5)
-    assert hardware == pytest.approx(12.0) and total == pytest.approx(task + 0.5 * hardware, rel=1e-6)
+    *_, (_, task, hardware, total) = steps(make(), 1, torch.full(COSTS, 2.0), lam=0.5)
+    assert hardware == pytest.approx(16.0) and total == pytest.approx(task + 0.5 * hardware, rel=1e-6)
 
 
 def test_search_masks_impossible_candidates():
-    search = make()
-    cost = torch.ones(6, WIDTH)
-    cost[2, -1] = torch.nan  # block2 changes shape: it has no skip
-    search.arch_step(toy(), cost, 1.0)
+    search = make()  # block2 changes shape: it has no skip
+    search.arch_step(toy(), torch.ones(COSTS), 1.0)
     assert search.probabilities()[2, -1] == 0 and torch.isfinite(search.supernet.alpha[:, :-1]).all()
     assert all(search.sample()[2] != "skip" for _ in range(20))
 
@@ -108,9 +107,9 @@ def test_search_wrong_checkpoint():
         make().load_state_dict({"supernet": {}})
 
 
-@pytest.mark.parametrize("cost", [torch.zeros(5, WIDTH), torch.full((6, WIDTH), torch.inf)])
+@pytest.mark.parametrize("cost", [torch.zeros(6, WIDTH), torch.full(COSTS, torch.inf)])
 def test_search_wrong_hw_cost(cost):
-    with pytest.raises(SpecError, match=r"hw_cost must be finite numbers \[6, 10\]"):
+    with pytest.raises(SpecError, match=r"hw_cost must be finite numbers \[8, 10, 1, 1\]"):
         make().arch_step(toy(), cost, 1.0)
 
 
@@ -144,7 +143,7 @@ def test_mixed_precision_searches():
     alpha, plain = search.supernet.alpha.detach().clone(), make()
     loss = search.train_weights_step(toy())
     assert loss == pytest.approx(plain.train_weights_step(toy()), rel=0.05)
-    search.arch_step(toy(), torch.zeros(6, WIDTH), 1.0)
+    search.arch_step(toy(), torch.zeros(COSTS), 1.0)
     assert not torch.equal(search.supernet.alpha, alpha) and search.supernet.alpha.dtype == torch.float32
 
 

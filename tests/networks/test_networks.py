@@ -11,16 +11,20 @@ from dna_asic.networks import (
     build_network,
     candidate_layers,
     expand,
-    fixed_layers,
     load_macro,
     make_module,
     nasaic_resnet9,
+    part_layers,
 )
-from dna_asic.spec.layer import Activation, LayerOp
+from dna_asic.networks.macro import InputSize, Macro, Stage, Stem
+from dna_asic.spec.layer import Activation, LayerOp, PoolOp, PoolSpec
 from dna_asic.spec.record import from_plain, to_plain
 
 DIGITS = load_macro("digits")
 CHOICE = ["skip", "k3_e1", "k5_e6", "k3_e1_g2", "k5_e3", "k5_e1_g2"]
+WIDE = Macro(name="wide", input=InputSize(channels=1, height=8, width=8), stem=Stem(channels=4, kernel=3, stride=1),
+             stages=(Stage(channels=8, layers=2, stride=1), Stage(channels=16, layers=2, stride=2)), head_channels=0,
+             classes=3, candidates=("c3", "c3_max", "k3_e3", "skip"), widths=(0.5, 1.0))
 YAML = """name: toy
 input: {channels: 1, height: 8, width: 8}
 stem: {channels: 4, kernel: 3, stride: 1}
@@ -105,7 +109,7 @@ def test_expand_survives_plain_data():
 
 
 @pytest.mark.parametrize("choice, text", [
-    (CHOICE[:-1], "needs 6 candidates"),
+    (CHOICE[:-1], "needs 6 options"),
     (["k3_e1"] * 2 + ["skip"] + ["k3_e1"] * 3, "'block2' must be one of"),
     (["k3_e2"] + CHOICE[1:], "did you mean"),
 ])
@@ -115,11 +119,11 @@ def test_expand_wrong_choice(choice, text):
 
 
 def test_candidate_layers_agree_with_expand():
-    candidates = candidate_layers(DIGITS)
+    candidates, parts = candidate_layers(DIGITS), part_layers(DIGITS)
     for column in range(8):
         choice = [DIGITS.options(p)[column] for p in DIGITS.places]
         layers = [c[column] for c in candidates]
-        flat = fixed_layers(DIGITS)[:1] + sum(layers, ()) + fixed_layers(DIGITS)[1:]
+        flat = parts[0, 0, 0, 0] + sum(layers, ()) + parts[7, 0, 0, 0]
         assert [layer.shape for layer in flat] == [layer.shape for layer in expand(DIGITS, choice).layers]
     assert candidates[0][9] == () and len(candidates[2]) == 9
 
@@ -172,6 +176,56 @@ def test_supernet_path_equals_derived_network():
     x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(supernet.eval()(x, gates), derived(x))
     torch.testing.assert_close(supernet(x, gates, backward_paths=2), derived(x))
+
+
+def wide_samples(count):
+    """(choice, gates) of a macro with widths, its supernet and its random weights."""
+    supernet, generator = SuperNet(WIDE, 0), torch.Generator().manual_seed(0)
+    for parameter in supernet.weight_parameters:
+        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
+    for _ in range(count):
+        gates = supernet.sample_gates(5.0, generator).detach()
+        yield supernet, [o[i] for o, i in zip(supernet.options, gates.argmax(dim=1).tolist(), strict=True)], gates
+
+
+def test_supernet_of_widths_equals_derived_network():
+    x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for supernet, choice, gates in wide_samples(8):
+        derived = build_network(WIDE, choice, 5, supernet)
+        torch.testing.assert_close(supernet(x, gates), derived(x))
+
+
+def test_every_width_gets_gradient():
+    supernet, _, gates = next(iter(wide_samples(1)))
+    gates.requires_grad_()
+    supernet(torch.rand(4, 1, 8, 8), gates).square().sum().backward()
+    assert (gates.grad[4:7, :2] != 0).all()
+
+
+def test_parts_of_a_sample_are_its_network():
+    parts = part_layers(WIDE)
+    for supernet, choice, gates in wide_samples(8):
+        chosen = supernet.part_gates(gates).round().nonzero().tolist()
+        shapes = [layer.shape for at in chosen for layer in parts[tuple(at)]]
+        assert shapes == [layer.shape for layer in expand(WIDE, choice).layers] and len(chosen) == 6
+
+
+def test_choices_of_channels():
+    assert [c.options for c in WIDE.space.choices] == [
+        ("c3", "k3_e3"), ("c3", "k3_e3", "skip"), ("c3", "c3_max", "k3_e3"), ("c3", "k3_e3", "skip"),
+        ("2", "4"), ("4", "8"), ("8", "16")]
+    network = expand(WIDE, ["c3", "skip", "c3_max", "c3", "2", "8", "8"])
+    assert [(x.shape.c, x.out_channels, x.out_hw, x.residual) for x in network.layers[:4]] == [
+        (1, 2, (8, 8), None), (2, 8, (8, 8), None), (8, 8, (4, 4), None), (8, 8, (4, 4), "block2_conv")]
+    assert network.layers[2].pool == PoolSpec(op=PoolOp.MAX, window=2) and network.layers[-1].shape.c == 8
+
+
+@pytest.mark.parametrize("widths, text", [
+    ((0.3, 1.0), "whole numbers of channels; 4 channels x 0.3"), ((0.5,), r"ascend to 1.0, from above 0, not \[0.5\]"),
+    ((1.0, 0.5), "must ascend"), ((0.0, 1.0), "must ascend"), ((0.25, 1.0), "divisible by 2, not 1")])
+def test_wrong_widths(widths, text):
+    with pytest.raises(SpecError, match=text):
+        dataclasses.replace(WIDE, candidates=("k3_e3_g2",), widths=widths)
 
 
 def test_supernet_gates_are_one_hot_and_valid():
