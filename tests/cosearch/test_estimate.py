@@ -7,14 +7,17 @@ import torch
 
 from dna_asic.cosearch.designs import REFUSED, DesignPricer
 from dna_asic.cosearch.enumeration import fixed_pricer
-from dna_asic.cosearch.estimate import estimated
+from dna_asic.cosearch.estimate import _fastest_order, estimated
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cosearch.targets import Targets
+from dna_asic.cost.nest import visited_tiles
 from dna_asic.das import small_network
 from dna_asic.gads import GadsSpace
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.tilings import QUICK
 from dna_asic.networks.blocks import conv
+from dna_asic.spec.accelerator import ORDERS
+from dna_asic.spec.dims import Operand
 from dna_asic.spec.layer import LayerShape, NetworkSpec
 from dna_asic.technology import load_technology
 
@@ -87,3 +90,16 @@ def test_each_layer_is_estimated_on_the_better_chunk_and_all_chunks_are_paid(see
     both, alone = pricer.estimates([chip], NETWORK), pricer.estimates(chip.alone, NETWORK)
     idle = max(pricer.layers.idle_pj(c) for c in chip.alone)
     assert math.isfinite(both) and idle > 0 and (both < REFUSED or (alone > REFUSED).all())
+
+
+def test_fastest_order_is_that_of_the_nest_of_each():
+    """The first of the least, with what `visited_tiles` counts of it."""
+    gb = torch.randint(1, 4, (7, 300), generator=torch.Generator().manual_seed(3))
+    moved = {x: torch.randint(1, 40, (300,), generator=torch.Generator().manual_seed(x)) for x in Operand}
+    steps = 10 * gb.prod(dim=0)
+    cycles, visits = _fastest_order(gb, steps, moved)
+    nests = [visited_tiles(order, gb) for order in ORDERS["gb_order"]]
+    each = torch.stack([torch.stack([steps, *(n[x] * moved[x] for x in Operand)]).amax(dim=0) for n in nests])
+    assert torch.equal(cycles, each.amin(dim=0)) and len(each.argmin(dim=0).unique()) > 1
+    for x in Operand:
+        assert torch.equal(visits[x], torch.stack([n[x] for n in nests]).gather(0, each.argmin(dim=0)[None])[0])
