@@ -45,7 +45,8 @@ from dna_asic.technology import Technology, load_technology
 DEPENDS_ON = ("cost", "gads", "layer_kinds.py", "mapping", "space", "spec", "technology", "cosearch/assignment.py",
               "cosearch/designs.py", "cosearch/pricing.py", "cosearch/targets.py", "baselines/counted.py",
               "baselines/rivals.py")
-INFORMED_DEPEND_ON = tuple(f"cosearch/{name}.py" for name in ("das", "estimate", "guide", "gumbel", "surrogate"))
+INFORMED_DEPEND_ON = tuple(f"cosearch/{name}.py" for name in ("das", "estimate", "guide", "gumbel", "prior",
+                                                              "surrogate"))
 HEADERS = ("network", "method", "seeds", "evaluations", "seconds", "best EDP, quick mapper", "least", "most",
            "best EDP, full mapper", "over best preset", "evaluations of DAS to reach it", "seconds of DAS to reach it")
 PLACES = (0.125, 0.25, 0.5, 1.0)  # of the evaluations, and of DAS's seconds, where curves are compared

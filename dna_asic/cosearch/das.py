@@ -25,6 +25,7 @@ from dna_asic.cosearch.designs import (
 from dna_asic.cosearch.guide import Guide
 from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings, Sample
 from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cosearch.prior import EstimatedPrior
 from dna_asic.cosearch.targets import NO_TARGETS, Targets
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
@@ -71,7 +72,8 @@ class AcceleratorSearch:
         self.space, self.technology = space.at_clock(technology.clk_period_ns), technology
         self.gumbel = GumbelSearch(self.space.choices, seed, settings or GumbelSettings())
         self.designs = designs or DesignPricer(LayerPricer(technology, seed, orders=space.orders), targets)
-        self.guide = Guide(self.gumbel, self._estimates if self.gumbel.settings.prior else None, self._unused)
+        self._prior = EstimatedPrior(self.space, self.designs)
+        self.guide = Guide(self.gumbel, self._expected if self.gumbel.settings.prior else None, self._unused)
         self._best: Sample | None = None
         self._network: NetworkSpec | None = None
 
@@ -144,8 +146,8 @@ class AcceleratorSearch:
         """
         return self.designs.edp_js([self._build(s) for s in samples], network)
 
-    def _estimates(self, samples):
-        return self.designs.estimates([self._build(s) for s in samples], self._network)
+    def _expected(self, index):
+        return self._prior(index, self._network)
 
     def _unused(self, index):
         labels = [c.label for c in self.space.choices]

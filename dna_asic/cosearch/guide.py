@@ -18,12 +18,24 @@ REDRAWN = 2.0  # choices of an elite that are drawn anew, on average
 ROUNDS = 4  # in which the pool grows in a step, each by its share of `pool`
 FIRST_ROUNDS = (6, 10, 18, 32)  # in the first steps: some chips are priced soon, and the estimate is followed far
 NICHE = 2  # elites of one option of the widest choice
-Prior = Callable[[Sequence[Sample]], Tensor]  # what is expected of samples that were not priced, float64 [n], finite
+Prior = Callable[[Tensor], Tensor]  # of samples int64 [n, choices] what is expected of each, float64 [n], finite
 Unused = Callable[[Tensor], Tensor]  # bool [n, choices] of samples int64 [n, choices]: what makes no difference to each
 
 
-def _nothing(samples):
-    return torch.zeros(len(samples), dtype=torch.float64)
+def _nothing(index):
+    return torch.zeros(len(index), dtype=torch.float64)
+
+
+def _remembering(prior):
+    """`prior`, asked once for each sample."""
+    known = {}
+
+    def expected(index):
+        rows = list(map(tuple, index.tolist()))
+        if new := [row for row in dict.fromkeys(rows) if row not in known]:
+            known.update(zip(new, prior(torch.tensor(new)).tolist(), strict=True))
+        return torch.tensor([known[row] for row in rows], dtype=torch.float64)
+    return expected
 
 
 class Guide:
@@ -48,10 +60,10 @@ class Guide:
         able = self.model.ready or self.informed
         return min(self.settings.screened, self.settings.samples - 2) if able else 0
 
-    def expect(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, deviation) [n] of the costs of samples [n, choices]."""
+    def expect(self, index: Tensor, prior: Prior | None = None) -> tuple[Tensor, Tensor]:
+        """(mean, deviation) [n] of the costs of samples [n, choices]. prior: another than the guide's own."""
         index = self._plain(index)
-        return self.model.predict(index, self.prior(self.search.samples(index)))
+        return self.model.predict(index, (prior or self.prior)(index))
 
     def _plain(self, index):
         return index.masked_fill(self.unused(index), 0)
@@ -86,7 +98,7 @@ class Guide:
         self._fit(FIT_STEPS)
 
     def _fit(self, steps):
-        self._expected = self.prior(self.search.samples(self.index))
+        self._expected = self.prior(self.index)
         self.model.fit(self.index, self.costs, self._expected, steps)
 
     def rebase(self, index: Tensor, costs: Tensor) -> None:
@@ -94,7 +106,7 @@ class Guide:
         on average as these did.
         """
         places = [self._place[row] for row in map(tuple, self._plain(index).tolist())]
-        before, now = self._expected, self.prior(self.search.samples(self.index))
+        before, now = self._expected, self.prior(self.index)
         self.costs = self.costs + torch.where(before.maximum(now) < REFUSED, now - before, 0.0)
         self.costs = self.costs + (costs - self.costs[places]).mean()
         self.learn(index, costs)
@@ -117,12 +129,19 @@ class Guide:
         if not self.screened:
             return []
         share = self.settings.pool // ROUNDS
-        pool = self._grown({}, torch.cat([self._front, *self._neighbours()]))
-        for _ in range((*FIRST_ROUNDS, ROUNDS)[min(self.search.steps, len(FIRST_ROUNDS))]):
-            drawn = self.search.draw_index(max(2, share // 4) if self.settings.elites else share)
+        rounds = (*FIRST_ROUNDS, ROUNDS)[min(self.search.steps, len(FIRST_ROUNDS))]
+        around = torch.cat([self._front, *self._neighbours()])
+        count = max(2, share // 4) if self.settings.elites else share
+        drawn, prior = self.search.draw_index(count), _remembering(self.prior)
+        prior(self._plain(torch.cat([around, drawn])))  # of all that are known by then: a batch takes hardly longer
+        pool = self._grown({}, around, prior)
+        for i in range(rounds):
             if self.settings.control_variate:
-                self.search.descend(self._mean_of_model(drawn, self.expect(drawn)[0]))
-            pool = self._grown(pool, torch.cat([drawn, *self._varied_elites(pool, share)]))
+                self.search.descend(self._mean_of_model(drawn, self.expect(drawn, prior)[0]))
+            found = torch.cat([drawn, *self._varied_elites(pool, share)])
+            drawn = self.search.draw_index(count) if i + 1 < rounds else drawn
+            prior(self._plain(torch.cat([found, drawn])))
+            pool = self._grown(pool, found, prior)
         index, mean, deviation = self._judged(pool)
         chosen, option = [], index[:, self._widest]
         for caution in torch.linspace(0, CAUTION, self.screened).tolist()[:len(index)]:
@@ -134,12 +153,12 @@ class Guide:
         self._front = index[self._elites(index, mean)]
         return self.search.samples(index[chosen])
 
-    def _grown(self, pool, index):
+    def _grown(self, pool, index, prior):
         """`pool`, rows with what is expected of them before, and those of `index` that are neither in it nor priced."""
         rows = dict.fromkeys(map(tuple, self._plain(index).tolist()))
         new = [row for row in rows if row not in pool and row not in self._place]
         rows = torch.tensor(new, dtype=torch.int64).reshape(-1, index.shape[1])
-        return pool | dict(zip(new, self.prior(self.search.samples(rows)).tolist(), strict=True))
+        return pool | dict(zip(new, prior(rows).tolist(), strict=True))
 
     def _judged(self, pool):
         """(samples [n, choices], mean, deviation) of a pool."""
@@ -179,9 +198,9 @@ class Guide:
 
     def _elites(self, index, expected):
         """Places of the `elites` best, with no more than NICHE of one option of the widest choice."""
-        places, taken = [], Counter()
+        places, taken, options = [], Counter(), index[:, self._widest].tolist()
         for i in expected.argsort(stable=True).tolist():
-            option = int(index[i, self._widest])
+            option = options[i]
             if taken[option] < NICHE and len(places) < self.settings.elites:
                 places.append(i)
                 taken[option] += 1

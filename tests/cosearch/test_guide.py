@@ -106,17 +106,25 @@ def test_rebase_moves_all_as_the_best_moved():
     assert moved.unique().tolist() == pytest.approx([2.0, 3.0, 4.0]) and (moved == 3.0).sum() == len(moved) - 4
 
 
-def expected(samples):
+def expected(index):
     """A rough idea of `cost`: of single choices alone."""
-    return torch.tensor([float(sum(s.values())) for s in samples], dtype=torch.float64)
+    return index.double().sum(dim=1)
 
 
 def test_what_is_expected_serves_before_anything_was_priced():
     search, guide, _ = make(learnt=0, prior=expected)
     first = search.log_likelihood(torch.zeros((1, len(CHOICES)), dtype=torch.int64)).item()
     proposed = guide.propose()
-    assert guide.screened == len(proposed) == 6 and expected(proposed).mean() < 4
+    assert guide.screened == len(proposed) == 6 and expected(search.index(proposed)).mean() < 4
     assert search.log_likelihood(torch.zeros((1, len(CHOICES)), dtype=torch.int64)).item() > first + 1
+
+
+def test_each_sample_is_expected_once_a_step():
+    asked = []
+    _, guide, _ = make(prior=lambda index: asked.extend(map(tuple, index.tolist())) or expected(index))
+    asked.clear()
+    guide.propose()
+    assert len(asked) == len(set(asked)) > 100
 
 
 def test_screened_samples_are_not_all_of_one_option_of_the_widest_choice():
@@ -127,11 +135,11 @@ def test_screened_samples_are_not_all_of_one_option_of_the_widest_choice():
 
 def test_rebase_moves_each_as_what_is_expected_of_it():
     slope = [0.1]
-    _, guide, _ = make(prior=lambda samples: slope[0] * expected(samples))
+    _, guide, _ = make(prior=lambda index: slope[0] * expected(index))
     before, slope[0] = guide.costs.clone(), 0.2
     priced = guide.index[:3]
-    guide.rebase(priced, guide.costs[:3] + 0.1 * expected(guide.search.samples(priced)))
-    assert torch.allclose(guide.costs, before + 0.1 * expected(guide.search.samples(guide.index)))
+    guide.rebase(priced, guide.costs[:3] + 0.1 * expected(priced))
+    assert torch.allclose(guide.costs, before + 0.1 * expected(guide.index))
 
 
 def test_state_resumes_exactly():

@@ -1,0 +1,76 @@
+"""What is expected of samples without their chips, beside what the pricer estimates of the chips: the same figures."""
+
+import pytest
+import torch
+
+from dna_asic.cosearch import prior as priors
+from dna_asic.cosearch.designs import REFUSED, DesignPricer
+from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings
+from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cosearch.prior import EstimatedPrior
+from dna_asic.cosearch.targets import NO_TARGETS, Targets
+from dna_asic.das import small_network
+from dna_asic.errors import InfeasibleDesign
+from dna_asic.gads import GadsSpace
+from dna_asic.networks.known import known_network
+from dna_asic.technology import load_technology
+
+TECHNOLOGY = load_technology("asic-28nm")
+NETWORK = small_network()
+LIMITED = Targets(max_area_mm2=0.3, max_latency_ms=0.05, max_power_mw=50.0)
+
+
+def make(space="default", pins=(), targets=NO_TARGETS, count=60, seed=0):
+    """(prior, its pricer, index of samples, their chips)."""
+    space = GadsSpace.load(space).at_clock(TECHNOLOGY.clk_period_ns).pinned(pins)
+    designs = DesignPricer(LayerPricer(TECHNOLOGY, seed), targets)
+    search = GumbelSearch(space.choices, seed, GumbelSettings())
+    index = search.draw_index(count)
+    return EstimatedPrior(space, designs), designs, index, [build(space, s) for s in search.samples(index)]
+
+
+def build(space, sample):
+    try:
+        return space.build(sample)
+    except InfeasibleDesign:
+        return None
+
+
+@pytest.mark.parametrize(("space", "pins"), [
+    ("default", ()), ("reduced", ()), ("full", ()), ("default", ("chunks=1",)), ("full", ("chunks=3|4",)),
+    ("default", ("chunks=2", "chunk1.pe_rows=4|8", "chunk0.n_pp=8"))])
+@pytest.mark.parametrize("targets", [NO_TARGETS, LIMITED])
+def test_samples_are_expected_to_cost_what_their_chips_are_estimated_to(space, pins, targets):
+    prior, designs, index, chips = make(space, pins, targets)
+    for network in (NETWORK, known_network("digits"), NETWORK):
+        assert torch.equal(prior(index, network), designs.estimates(chips, network))
+
+
+def test_area_of_all_samples_is_met():
+    prior, designs, index, chips = make(targets=LIMITED)
+    prior(index, NETWORK)
+    met, designs.least_area_mm2 = designs.least_area_mm2, float("inf")
+    designs.estimates(chips, NETWORK)
+    assert met == designs.least_area_mm2 < float("inf")
+
+
+def test_samples_alone_and_after_others_were_forgotten_cost_the_same(monkeypatch):
+    prior, _, index, _ = make()
+    whole = prior(index, NETWORK)
+    monkeypatch.setattr(priors, "KEPT", 3)
+    assert torch.equal(torch.cat([prior(row[None], NETWORK) for row in index]), whole)
+    assert len(prior._numbers) <= 3 + 2
+
+
+def test_targets_that_were_tightened_count():
+    prior, designs, index, _ = make()
+    before = prior(index, NETWORK)
+    designs.reprice(LIMITED)
+    after = prior(index, NETWORK)
+    assert (after >= before).all() and (after > before).any()
+
+
+def test_sample_that_is_no_chip_is_beyond_all():
+    prior, _, index, chips = make("full", ("chunks=1", "port_bytes=8"), count=200)
+    costs = prior(index, NETWORK)
+    assert None in chips and all((c is None) == (x == REFUSED + 2) for c, x in zip(chips, costs.tolist(), strict=True))
