@@ -56,6 +56,7 @@ ARGUMENTS, CHECKPOINT, TRAINING, WEIGHTS = "arguments.json", "checkpoint.pt", "t
 NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name")
 RANGES = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
           "das_steps": (1, math.inf), "hw_weight": (0, math.inf), "seed": (0, 2**63 - 1)}
+ARCH_REACH = 17  # alpha moves by about its rate a step: so far in all, however many images there are
 THREADS = 1  # tensors are small: a second thread costs more than it gives, and sums must not depend on the machine
 
 
@@ -232,18 +233,19 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     started, earlier_s, path = time.monotonic(), 0.0, run.path / CHECKPOINT
     settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight,
                              batch=args.batch)
+    steps = -(-len(inputs.splits.train.labels) // settings.batch)
     accelerator = None
     if inputs.mode is Mode.JOINT:
         accelerator = AcceleratorSearch(inputs.space, inputs.technology, args.seed, targets=inputs.targets)
     joint = JointSearch(
         inputs.macro, inputs.splits,
-        NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs), args.seed, inputs.compute),
+        NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs, arch_rate=min(
+            DnsSettings.arch_rate, ARCH_REACH / (steps * args.epochs))), args.seed, inputs.compute),
         accelerator, settings, args.seed, inputs.targets)
     if path.exists():
         with read_checkpoint(path, "search anew") as state:
             joint.load_state_dict(state["joint"])
             earlier_s = state["seconds"]
-    steps = -(-len(inputs.splits.train.labels) // settings.batch)
     done = itertools.count(joint.epoch * steps + 1)
     while joint.epoch < joint.epochs:
         record = joint.run_epoch(lambda: bars("co-search", next(done), joint.epochs * steps))

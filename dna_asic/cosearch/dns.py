@@ -34,7 +34,7 @@ class DnsSettings:
 
 
 class ArchLosses(NamedTuple):
-    """Of one architecture step: cross-entropy, hardware cost of the sampled path (unit of hw_cost), their sum."""
+    """Of one architecture step: cross-entropy, ln(E T) of the sampled path (units of hw_cost), their weighted sum."""
 
     task: float
     hardware: float
@@ -70,11 +70,12 @@ class NetworkSearch:
         """softmax(alpha) [choices, options], without gradient; 0 where a choice has no such option."""
         return torch.softmax(self.supernet.logits().detach(), dim=1)
 
-    def train_weights_step(self, batch: tuple[Tensor, Tensor]) -> float:
-        """One SGD step of the weights on one sampled path; its cross-entropy."""
+    def train_weights_step(self, batch: tuple[Tensor, Tensor], *, widest: bool = False) -> float:
+        """One SGD step of the weights on one sampled path, `widest`: with the most channels; its cross-entropy."""
         images, labels = batch
         self.supernet.train()
         gates = self._gates().detach()
+        gates = self.supernet.widest(gates) if widest else gates
         with self.compute.autocast():
             loss = F.cross_entropy(self.supernet(images, gates), labels)
         self._weights.zero_grad(set_to_none=True)
@@ -83,10 +84,11 @@ class NetworkSearch:
         self._weights.step()
         return loss.item()
 
-    def arch_step(self, batch: tuple[Tensor, Tensor], hw_cost: Tensor, lam: float) -> ArchLosses:
-        """One Adam step of alpha on task + lam * the sum of hw_cost over the parts of one hard Gumbel sample.
+    def arch_step(self, batch: tuple[Tensor, Tensor], hw_cost: Tensor | None, lam: float) -> ArchLosses:
+        """One Adam step of alpha on task + lam * ln(E T) of one hard Gumbel sample; no hw_cost: on the task alone.
 
-        hw_cost: finite [parts, candidates, widths in, widths out], any unit, no gradient; see `blocks.part_layers`.
+        hw_cost: energy and latency, in any unit, of every part that a network may have: finite [2, parts, candidates,
+        widths in, widths out], no gradient; see `blocks.part_layers`. E and T are the sums over the sample's parts.
         """
         images, labels = batch
         self.supernet.train()
@@ -102,12 +104,14 @@ class NetworkSearch:
     def _gates(self) -> Tensor:
         return self.supernet.sample_gates(self.temperature, self.generator)
 
-    def _hardware(self, gates: Tensor, hw_cost: Tensor) -> Tensor:
+    def _hardware(self, gates: Tensor, hw_cost: Tensor | None) -> Tensor:
+        if hw_cost is None:
+            return gates.new_zeros(())
         parts = self.supernet.part_gates(gates)
-        if hw_cost.shape != parts.shape or not torch.isfinite(hw_cost).all():
-            raise SpecError(f"hw_cost must be finite numbers {list(parts.shape)}, not {list(hw_cost.shape)} or with "
+        if hw_cost.shape != (2, *parts.shape) or not torch.isfinite(hw_cost).all():
+            raise SpecError(f"hw_cost must be finite numbers {[2, *parts.shape]}, not {list(hw_cost.shape)} or with "
                             f"infinities; price every candidate.")
-        return (parts * hw_cost.detach().to(parts.device).float()).sum()
+        return (parts * hw_cost.detach().to(parts.device).float()).flatten(1).sum(dim=1).log().sum()
 
     def sample(self) -> list[str]:
         """Options of one hard Gumbel sample."""

@@ -19,10 +19,10 @@ from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
 
 @dataclass(frozen=True, kw_only=True)
 class JointSettings:
-    """warmup_epochs train weights alone; joint_epochs alternate weights, alpha and gamma.
+    """warmup_epochs train weights alone, with all channels; joint_epochs alternate weights, alpha and gamma.
 
-    das_steps: steps of gamma per joint epoch. hw_weight: lambda at the start, the weight of the hardware cost (in units
-    of the current network's EDP logarithm) beside the cross-entropy.
+    das_steps: steps of gamma per joint epoch. hw_weight: lambda at the start, the weight of ln EDP beside the
+    cross-entropy.
     """
 
     warmup_epochs: int = 10
@@ -36,6 +36,7 @@ class JointSettings:
 class EpochRecord:
     """What one epoch did; hardware entries are None while the weights warm up.
 
+    hw_loss: mean ln of a sampled network's EDP over that of the derived one, on the best chip as the epoch began.
     hw_weight: lambda of the epoch. best_*: of the derived network, as the epoch began, on the best chip so far.
     val_accuracy: of that network with the supernet's weights, where it has a target.
     """
@@ -98,7 +99,8 @@ class JointSearch:
         val_order = batches(len(self.splits.val.labels), self.settings.batch, self.generator)
         train_order = batches(len(self.splits.train.labels), self.settings.batch, self.generator)
         for i, index in enumerate(train_order):
-            weight_losses.append(self.network.train_weights_step(self._batch(self.splits.train, index, True)))
+            images = self._batch(self.splits.train, index, True)
+            weight_losses.append(self.network.train_weights_step(images, widest=not joint))
             if joint:
                 val = self._batch(self.splits.val, val_order[i % len(val_order)], False)
                 arch_losses.append(self.network.arch_step(val, hw_cost, self.hw_weight))
@@ -140,17 +142,15 @@ class JointSearch:
         module = build_network(self.macro, choices, 0, self.network.supernet)
         return evaluate(module, *self.splits.val, compute=self.network.compute)
 
-    def candidate_costs(self) -> Tensor:
-        """[parts, candidates, widths in, widths out]: each one's share of the logarithm of EDP, d ln(E T) = dE / E +
-        dT / T; see `blocks.part_layers`.
+    def candidate_costs(self) -> Tensor | None:
+        """[2, parts, candidates, widths in, widths out]: energy and latency of each on the best chip so far, as shares
+        of those of the derived network; see `blocks.part_layers`.
 
-        On the best chip so far, for the derived network's E and T. A candidate that this chip cannot run counts as
-        twice the dearest of its part. Without an accelerator nothing costs.
+        Each is on the chunk that adds least to ln(E T) of that network. A candidate that this chip cannot run counts as
+        twice the dearest of its part. None without an accelerator.
         """
-        supernet = self.network.supernet
-        costs = torch.zeros_like(supernet.part_gates(supernet.alpha.detach()), dtype=torch.float64, device="cpu")
         if self.accelerator is None:
-            return costs
+            return None
         port, derived = self.accelerator.port_bytes, expand(self.macro, self.network.derive())
         parts = {at: candidate_shapes(layers, port) for at, layers in part_layers(self.macro).items()}
         whole = [shape for _, shape in hardware_shapes(derived, port)]
@@ -158,10 +158,13 @@ class JointSearch:
         prices = dict(zip(shapes, self.accelerator.layer_costs(shapes), strict=True))
         of_whole = torch.stack([prices[s] for s in whole])
         total = chosen_costs(of_whole, place_layers(derived, of_whole)).sum(dim=0)
+        shares = {s: min((price / total).tolist(), key=sum) for s, price in prices.items()}
+        supernet = self.network.supernet
+        costs = torch.zeros((2, *supernet.part_gates(supernet.alpha.detach()).shape), dtype=torch.float64)
         for at, part in parts.items():
-            costs[at] = sum((prices[s] / total).sum(dim=1).amin() for s in part)
+            costs[:, *at] = torch.tensor([shares[s] for s in part], dtype=torch.float64).reshape(-1, 2).sum(dim=0)
         runs = costs.isfinite()
-        dearest = costs.where(runs, 0).amax(dim=(1, 2, 3), keepdim=True)
+        dearest = costs.where(runs, 0).amax(dim=(2, 3, 4), keepdim=True)
         return costs.where(runs, 2 * dearest)
 
     def state_dict(self) -> dict:

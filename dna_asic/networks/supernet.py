@@ -57,6 +57,12 @@ class SuperNet(nn.Module):
         hard = torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
         return hard + soft - soft.detach()
 
+    def widest(self, gates: Tensor) -> Tensor:
+        """These gates [choices, options], but with the most channels everywhere."""
+        most = torch.zeros_like(gates)
+        most[:, self._widths - 1] = 1.0
+        return torch.cat([gates[:len(self.blocks)], most[len(self.blocks):]])
+
     def part_gates(self, gates: Tensor) -> Tensor:
         """[parts, candidates, widths in, widths out] of gates [choices, options]: 1 for what a hard sample consists of.
 

@@ -14,7 +14,7 @@ from dna_asic.networks import build_network, load_macro
 
 MACRO = load_macro("digits")
 WIDTH = len(MACRO.candidates)
-COSTS = (8, WIDTH, 1, 1)  # stem, six blocks, head
+COSTS = (2, 8, WIDTH, 1, 1)  # energy and latency of stem, six blocks and head
 
 
 def toy(count=24, seed=0):
@@ -32,10 +32,9 @@ def make(seed=0, **settings):
 
 
 def steps(search, count, hw_cost=None, lam=0.0):
-    batch, cost = toy(), torch.zeros(COSTS) if hw_cost is None else hw_cost
-    losses = []
+    batch, losses = toy(), []
     for _ in range(count):
-        losses.append((search.train_weights_step(batch), *search.arch_step(batch, cost, lam)))
+        losses.append((search.train_weights_step(batch), *search.arch_step(batch, hw_cost, lam)))
     return losses
 
 
@@ -58,7 +57,7 @@ def test_search_steps_touch_only_their_parameters():
 def test_search_follows_hardware_cost():
     search = make(arch_rate=0.3)
     cost = torch.ones(COSTS)
-    cost[:, MACRO.candidates.index("k5_e3")] = 0.0
+    cost[:, :, MACRO.candidates.index("k5_e3")] = 0.0
     before = search.entropy()
     losses = steps(search, 30, cost, lam=50.0)
     assert search.derive() == ["k5_e3"] * 6
@@ -74,7 +73,19 @@ def test_search_follows_the_task():
 
 def test_search_losses_add_up():
     *_, (_, task, hardware, total) = steps(make(), 1, torch.full(COSTS, 2.0), lam=0.5)
-    assert hardware == pytest.approx(16.0) and total == pytest.approx(task + 0.5 * hardware, rel=1e-6)
+    assert hardware == pytest.approx(2 * math.log(16)) and total == pytest.approx(task + 0.5 * hardware, rel=1e-6)
+
+
+def test_hardware_is_the_logarithm_of_sums():
+    search, generator = make(), torch.Generator().manual_seed(0)
+    cost = torch.rand(COSTS, generator=generator)
+    gates = search.supernet.sample_gates(1.0, generator).detach().requires_grad_()
+    value = search._hardware(gates, cost)
+    chosen = [(0, 0), *((i + 1, k) for i, k in enumerate(gates.argmax(dim=1).tolist())), (7, 0)]
+    energy, latency = (sum(cost[q, part, k, 0, 0] for part, k in chosen) for q in range(2))
+    torch.testing.assert_close(value, (energy * latency).log())
+    value.backward()
+    torch.testing.assert_close(gates.grad, cost[0, 1:7, :, 0, 0] / energy + cost[1, 1:7, :, 0, 0] / latency)
 
 
 def test_search_masks_impossible_candidates():
@@ -109,7 +120,7 @@ def test_search_wrong_checkpoint():
 
 @pytest.mark.parametrize("cost", [torch.zeros(6, WIDTH), torch.full(COSTS, torch.inf)])
 def test_search_wrong_hw_cost(cost):
-    with pytest.raises(SpecError, match=r"hw_cost must be finite numbers \[8, 10, 1, 1\]"):
+    with pytest.raises(SpecError, match=r"hw_cost must be finite numbers \[2, 8, 10, 1, 1\]"):
         make().arch_step(toy(), cost, 1.0)
 
 
@@ -143,7 +154,7 @@ def test_mixed_precision_searches():
     alpha, plain = search.supernet.alpha.detach().clone(), make()
     loss = search.train_weights_step(toy())
     assert loss == pytest.approx(plain.train_weights_step(toy()), rel=0.05)
-    search.arch_step(toy(), torch.zeros(COSTS), 1.0)
+    search.arch_step(toy(), torch.ones(COSTS), 1.0)
     assert not torch.equal(search.supernet.alpha, alpha) and search.supernet.alpha.dtype == torch.float32
 
 
