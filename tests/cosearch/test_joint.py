@@ -13,7 +13,6 @@ from dna_asic.cosearch.joint import JointSearch, JointSettings
 from dna_asic.cosearch.targets import NO_TARGETS, STEP, Targets
 from dna_asic.data import DatasetSplits, Subset
 from dna_asic.gads import GadsSpace
-from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.networks import expand, load_macro
 from dna_asic.networks.macro import Stage
 from dna_asic.technology import load_technology
