@@ -55,7 +55,8 @@ ARGUMENTS, CHECKPOINT, TRAINING, WEIGHTS = "arguments.json", "checkpoint.pt", "t
 # Arguments that do not say what is searched.
 NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name")
 RANGES = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
-          "das_steps": (1, math.inf), "hw_weight": (0, math.inf), "seed": (0, 2**63 - 1)}
+          "das_steps": (1, math.inf), "hw_weight": (0, math.inf), "supernet_rate": (1e-9, math.inf),
+          "seed": (0, 2**63 - 1)}
 ARCH_REACH = 17  # alpha moves by about its rate a step: so far in all, however many images there are
 THREADS = 1  # tensors are small: a second thread costs more than it gives, and sums must not depend on the machine
 
@@ -94,6 +95,8 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
                    help="epochs that train the supernet's weights alone (default: %(default)s)")
     p.add_argument("--epochs", type=int, default=JointSettings.joint_epochs,
                    help="joint epochs after the warm-up (default: %(default)s)")
+    p.add_argument("--supernet-rate", type=float, default=DnsSettings.weight_rate, metavar="RATE",
+                   help="learning rate of the supernet's weights, at its highest (default: %(default)s)")
     p.add_argument("--train-epochs", type=int, default=30, help="epochs of the derived network (default: %(default)s)")
     p.add_argument("--das-steps", type=int, default=40,
                    help="steps of the final accelerator search (default: %(default)s)")
@@ -234,13 +237,14 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight,
                              batch=args.batch)
     steps = -(-len(inputs.splits.train.labels) // settings.batch)
+    dns = DnsSettings(epochs=args.epochs, weight_rate=args.supernet_rate,
+                      arch_rate=min(DnsSettings.arch_rate, ARCH_REACH / (steps * args.epochs)))
     accelerator = None
     if inputs.mode is Mode.JOINT:
         accelerator = AcceleratorSearch(inputs.space, inputs.technology, args.seed, targets=inputs.targets)
     joint = JointSearch(
         inputs.macro, inputs.splits,
-        NetworkSearch(inputs.macro, DnsSettings(epochs=args.epochs, arch_rate=min(
-            DnsSettings.arch_rate, ARCH_REACH / (steps * args.epochs))), args.seed, inputs.compute),
+        NetworkSearch(inputs.macro, dns, args.seed, inputs.compute),
         accelerator, settings, args.seed, inputs.targets)
     if path.exists():
         with read_checkpoint(path, "search anew") as state:
