@@ -158,7 +158,7 @@ class Reference:
                 latency_cycles=given[0], energy_j=given[1], area_mm2=given[2]))
         found = RunFolder.open(args.run or "runs/latest")
         design = design_from_yaml(found.require("design.yaml", "make search"))
-        summary = json.loads(found.require("summary.json", "make search").read_text(encoding="utf-8"))
+        summary = found.summary()
         chip, technology = design.accelerator, load_technology(design.target)
         report = design_report(design, technology)
         limits = Figures(latency_cycles=given[0] or args.times * report.latency_cycles,

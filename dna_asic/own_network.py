@@ -4,7 +4,6 @@ made it, then DAS alone.
 
 import argparse
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -101,7 +100,7 @@ def _of_file(args) -> dict:
 def _of_run(args) -> dict:
     run = RunFolder.open(args.network)
     quant = load_quant(run.require("quant/quant.json", "make search").parent)
-    summary = json.loads(run.require("summary.json", "make search").read_text(encoding="utf-8"))
+    summary = run.summary()
     seed = design_from_yaml(run.require("design.yaml", "make search")).seed
     known = {key: summary[key] for key in ("float_test_accuracy", "int8_test_accuracy", "int8_agreement", "dataset")
              if key in summary}

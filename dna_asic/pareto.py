@@ -2,13 +2,12 @@
 
 Each point is a run of `search` below runs/<name>/, and takes that command's options. Weights are spaced by equal ratios
 over two decades around the default; modes without a hardware cost in the network's search have one point each. Finished
-points are kept, half-finished ones gone on with.
+points are kept, half-finished ones gone on with. Whole runs of other methods, as of `make nasaic`, can stand beside.
 """
 
 import argparse
 import contextlib
 import functools
-import json
 import multiprocessing
 import os
 import shutil
@@ -32,13 +31,16 @@ from dna_asic.runs import MARKER, RunFolder, only_one
 from dna_asic.spec.record import to_plain
 
 HEADERS = ("mode", "lambda", "int8 accuracy %", "cycles", "energy uJ", "area mm2", "EDP J s", "front", "targets", "run")
+SHARED = ("dataset", "image_size", "test_images", "target")  # of runs that stand beside the points
 DECADES = 1.0  # on either side of the default weight
 Mapped = Callable[[Callable, Iterable], Iterable]  # as `map`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One search. hw_weight: none where the mode has no such cost. failure: why there is no design, and no figures."""
+    """One search, or a run beside (mode: its folder's name). hw_weight: none where the mode has no such cost. failure:
+    why there is no design, and no figures.
+    """
 
     mode: str
     hw_weight: float | None
@@ -64,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
                    help=f"may be repeated; {goals.ABOUT_MODES} (default: joint)")
     p.add_argument("--points", type=int, default=5, help="weights of the hardware cost (default: %(default)s)")
     p.add_argument("--hw-weights", type=numbers, metavar="A,B,C", help="these weights instead")
+    p.add_argument("--beside", action="append", default=[], metavar="RUN",
+                   help="whole run of the same images and target, for table and picture; may be repeated")
     p.add_argument("--processes", type=int, default=1, help="searches at once (default: %(default)s)")
     p.add_argument("--ray", metavar="ADDRESS", help="searches on the Ray cluster there ('local': started here), whose "
                                                     "nodes share this folder")
@@ -83,14 +87,14 @@ def pareto(args: argparse.Namespace) -> dict:
     if args.points < 1 or args.processes < 1:
         raise SpecError(f"--points and --processes must be at least 1, not {args.points} and {args.processes}.")
     folder = args.runs_dir / (args.name or f"pareto-{args.dataset.partition(':')[0]}-{args.target}-seed{args.seed}")
-    jobs, points = plan(args, folder), []
+    jobs, points, beside = plan(args, folder), [], [point_beside(args, run) for run in args.beside]
     with only_one(folder, "pareto"), going_on(f"{args.command_line} (finished points are kept)"):
         with executor(args.processes, args.ray) as mapped:
             for point in mapped(functools.partial(search_point, os.getcwd()), jobs):
                 points.append(point)
                 progress(args, f"point {len(points)} of {len(jobs)}, {point.run}: "
                                f"{point.failure or f'accuracy {point.accuracy:.4f}, EDP {point.edp_js:.4g} J s'}")
-        return report(args, folder, points)
+        return report(args, folder, points + beside)
 
 
 def plan(args: argparse.Namespace, folder: Path) -> list[argparse.Namespace]:
@@ -177,10 +181,25 @@ def search_point(cwd: str, args: argparse.Namespace) -> Point:
                 return point(failure=str(error))
             except TargetMissed as error:
                 print(error)
-    summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    return point(accuracy=summary["int8_test_accuracy"], latency_cycles=summary["latency_cycles"],
-                 energy_j=summary["energy_j"], area_mm2=summary["area_mm2"], edp_js=summary["edp_js"],
-                 missed=tuple(t["target"] for t in summary["targets"] if not t["kept"]))
+    summary = RunFolder(path).summary()
+    return point(**_figures(summary), missed=tuple(t["target"] for t in summary["targets"] if not t["kept"]))
+
+
+def point_beside(args: argparse.Namespace, run: str) -> Point:
+    """A run of another method. Raises SpecError for one that is not whole, or not of the same images and target."""
+    folder = RunFolder.open(run)
+    summary = folder.summary()
+    made = folder.arguments() | summary
+    other = [f"{k} {made.get(k)}, not {getattr(args, k)}" for k in SHARED if made.get(k) != getattr(args, k)]
+    if other or "int8_test_accuracy" not in summary:
+        raise SpecError(f"--beside '{run}' must be a trained network's run of the same images and target; this one has "
+                        f"{'; '.join(other) or 'no int8_test_accuracy'}.")
+    return Point(mode=folder.path.name, hw_weight=None, run=run, **_figures(summary))
+
+
+def _figures(summary):
+    return {"accuracy": summary["int8_test_accuracy"]} | {
+        k: summary[k] for k in ("latency_cycles", "energy_j", "area_mm2", "edp_js")}
 
 
 def require_same(args: argparse.Namespace, path: Path) -> None:

@@ -126,11 +126,18 @@ class RunFolder:
 
     def arguments(self) -> dict:
         """The command line of the search that made this run, by option; raises SpecError when it is damaged."""
-        path = self.require("arguments.json", "make search")
+        return self._record("arguments.json")
+
+    def summary(self) -> dict:
+        """What the search found, in figures; raises SpecError when it is damaged."""
+        return self._record("summary.json")
+
+    def _record(self, name):
+        path = self.require(name, "make search")
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise SpecError(f"Run '{self.path}': arguments.json is damaged ({error}); search again.") from error
+            raise SpecError(f"Run '{self.path}': {name} is damaged ({error}); search again.") from error
 
     def require(self, relative: str, remedy: str) -> Path:
         """Path of a file of this run; raises SpecError with the remedy (a command) when it is not there."""

@@ -154,3 +154,30 @@ def test_wrong_ray(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=refuse))
     with pytest.raises(ToolError, match="no cluster at 'auto' .nobody there.; start one"), pareto.executor(1, "auto"):
         pass
+
+
+def a_run_beside(folder, **facts):
+    run = RunFolder.create("nasaic", folder)
+    write_json_atomically(run.path / search.ARGUMENTS, {"dataset": "digits", "image_size": None})
+    write_json_atomically(run.path / "summary.json", {
+        "int8_test_accuracy": 0.975, "edp_js": 4e-11, "energy_j": 2e-6, "latency_cycles": 20, "area_mm2": 0.4,
+        "dataset": "digits", "target": "asic-28nm"} | facts)
+    run.finish()
+    return str(run.path)
+
+
+def test_runs_of_other_methods_stand_beside(searched, tmp_path, capsys):
+    run = a_run_beside(tmp_path / "flows")
+    assert command(tmp_path, "--beside", run) == 0
+    record = json.loads((tmp_path / "p/pareto.json").read_text())
+    last = record["points"][-1]
+    assert (last["mode"], last["run"], last["accuracy"], last["edp_js"]) == ("nasaic", run, 0.975, 4e-11)
+    assert record["front"] == [str(tmp_path / "p/joint-0.1"), run]
+    assert "nasaic" in (tmp_path / "p/pareto.md").read_text()
+    assert "front=2" in capsys.readouterr().out
+
+
+def test_a_run_beside_is_of_the_same_images_and_target(searched, tmp_path, capsys):
+    run = a_run_beside(tmp_path / "flows", target="asic-7nm")
+    assert command(tmp_path, "--beside", run) == 2
+    assert "has target asic-7nm, not asic-28nm" in capsys.readouterr().err and not searched.asked
