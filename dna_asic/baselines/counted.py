@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dna_asic.cosearch.designs import DesignPricer
 from dna_asic.cosearch.gumbel import Sample
 from dna_asic.cosearch.pricing import LayerPricer
+from dna_asic.cosearch.prior import EstimatedPrior
 from dna_asic.cosearch.targets import Targets
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
@@ -39,6 +41,7 @@ class CountedCost(DesignPricer):
         self.space, self.network, self.budget, self.asked = space, network, budget, 0
         self.curve: list[CurvePoint] = []
         self.chip: AcceleratorConfig | None = None
+        self._prior = EstimatedPrior(space, self)
         self._started = time.process_time()
 
     @property
@@ -65,8 +68,9 @@ class CountedCost(DesignPricer):
         return self.log_costs(chips)
 
     def expected(self, samples: Sequence[Sample]) -> Tensor:
-        """float64 [samples]: as DesignPricer's `estimates`; no evaluation."""
-        return self.estimates([self._build(s) for s in samples], self.network)
+        """float64 [samples]: as `EstimatedPrior` has it; no evaluation."""
+        index = [[c.options.index(s[c.label]) for c in self.space.choices] for s in samples]
+        return self._prior(torch.tensor(index), self.network)
 
     def _build(self, sample):
         try:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from dna_asic.cosearch.assignment import assign, assigned
-from dna_asic.cosearch.estimate import estimated
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cosearch.targets import NO_TARGETS, Targets
 from dna_asic.cost import area_um2, design_schedule, evaluate_design, idle_fetch_pj, idle_pj
@@ -51,7 +50,6 @@ class DesignPricer:
         self._edp: dict[AcceleratorConfig | None, float] = {}
         self._excess: dict[AcceleratorConfig | None, float] = {}
         self._shapes: dict[int, list[LayerShape]] = {}
-        self._estimates: dict[AcceleratorConfig | None, float] = {}
 
     def edp_js(self, chips: Sequence[AcceleratorConfig | None], network: NetworkSpec) -> Tensor:
         """float64 [chips]: EDP of the network on each, with the penalty for what it breaks; infinite for None, above
@@ -71,38 +69,9 @@ class DesignPricer:
     def _turn_to(self, network):
         if network != self._network:
             self._network, self._edp, self._excess, self._shapes = network, {None: math.inf}, {None: 2.0}, {}
-            self._estimates = {None: REFUSED + 2.0}
 
-    def estimates(self, chips: Sequence[AcceleratorConfig | None], network: NetworkSpec) -> Tensor:
-        """float64 [chips], finite: ln EDP as `cosearch.estimate` has it, which costs no evaluation. What is no chip, is
-        too large, or seems unable to run a layer is beyond all others, by as much as in `log_costs`.
-        """
-        self._turn_to(network)
-        new = [chip for chip in dict.fromkeys(chips) if chip not in self._estimates]
-        excess = {chip: self._area_excess(chip) for chip in new}
-        self._estimates |= {chip: REFUSED + x for chip, x in excess.items() if x}
-        by_port = {}
-        for chip in new:
-            if not excess[chip]:
-                by_port.setdefault(chip.port_bytes, []).append(chip)
-        for port_bytes, group in by_port.items():
-            alone = [one for chip in group for one in chip.alone]
-            costs = estimated(alone, self._laid_out(port_bytes), self.layers.technology)
-            for chip, own in zip(group, costs.split([len(chip.chunks) for chip in group]), strict=True):
-                self._estimates[chip] = self._estimate(chip, own)
-        return torch.tensor([self._estimates[chip] for chip in chips], dtype=torch.float64)
-
-    def _estimate(self, chip, costs):
-        """costs: [chunks, layers, 2]."""
-        if len(chip.chunks) > 1:
-            idle = torch.tensor([self.layers.idle_pj(alone) for alone in chip.alone], dtype=torch.float64)
-            costs = torch.stack([costs[:, :, 0] + costs[:, :, 1] * (idle.sum() - idle)[:, None], costs[:, :, 1]], dim=2)
-        best = costs[costs.prod(dim=2).argmin(dim=0), torch.arange(costs.shape[1])]
-        refused = float(best[:, 1].isinf().double().mean())
-        return REFUSED + refused if refused else self._ln_cost(chip, *best.sum(dim=0).tolist())
-
-    def _ln_cost(self, chip, energy_pj, cycles):
-        """ln EDP with the penalty for what the chip breaks."""
+    def ln_cost(self, chip: AcceleratorConfig, energy_pj: float, cycles: float) -> float:
+        """ln EDP of one image with the penalty for what the chip breaks."""
         return math.log(edp_js(chip, energy_pj, cycles)) + self.targets.penalty(*_units(chip, energy_pj, cycles))
 
     def log_costs(self, chips: Sequence[AcceleratorConfig | None]) -> Tensor:
@@ -117,7 +86,7 @@ class DesignPricer:
 
     def reprice(self, targets: Targets) -> None:
         """Take other limits of latency and power, for what was priced for the present network too."""
-        self.targets, self._estimates = targets, {None: REFUSED + 2.0}
+        self.targets = targets
         self._edp |= {chip: self._edp_js(chip) for chip, edp in self._edp.items() if math.isfinite(edp)}
 
     def known(self, chip: AcceleratorConfig, network: NetworkSpec) -> bool:
@@ -143,7 +112,7 @@ class DesignPricer:
         columns = state["edp_js"].reshape(-1, 2).T.tolist()
         self._edp = {None: math.inf} | dict(zip(chips, columns[0], strict=True))
         self._excess = {None: 2.0} | dict(zip(chips, columns[1], strict=True))
-        self._shapes, self._estimates, self.evaluations = {}, {None: REFUSED + 2.0}, state["evaluations"]
+        self._shapes, self.evaluations = {}, state["evaluations"]
 
     def _area_excess(self, chip):
         """0 within the limit."""

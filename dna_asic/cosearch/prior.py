@@ -1,4 +1,4 @@
-"""What the search expects of samples that were not priced: as `DesignPricer.estimates` has it of their chips.
+"""What the search expects of samples that were not priced, by the estimate of `cosearch.estimate`; no evaluation.
 
 No chip is built: samples have chunks in common, and each chunk is made, and each layer on it estimated, once.
 """
@@ -11,7 +11,7 @@ import operator
 import torch
 from torch import Tensor
 
-from dna_asic.cosearch.designs import REFUSED, DesignPricer, edp_js
+from dna_asic.cosearch.designs import REFUSED, DesignPricer
 from dna_asic.cosearch.estimate import estimated_by_port
 from dna_asic.cost import Prices, area_um2
 from dna_asic.errors import InfeasibleDesign
@@ -20,7 +20,6 @@ from dna_asic.gads.space import CHUNK_ENTRIES
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.space import Choice
 from dna_asic.spec.accelerator import AcceleratorConfig
-from dna_asic.spec.latency import RUN_CYCLES
 from dna_asic.spec.layer import NetworkSpec
 
 KEPT = 2**14  # chunks, and areas of chips, that are remembered until all are forgotten
@@ -53,7 +52,9 @@ class EstimatedPrior:
         self._network, self._shapes, self._costs, self._idle_pj = network, {}, {}, {None: 0.0}
 
     def __call__(self, index: Tensor, network: NetworkSpec) -> Tensor:
-        """float64 [n]: ln EDP of the network on samples int64 [n, choices]."""
+        """float64 [n], finite: ln EDP of the network on samples int64 [n, choices]. What is no chip, is too large, or
+        seems unable to run a layer is beyond all others, by as much as in `DesignPricer.log_costs`.
+        """
         if network != self._network:
             self._turn_to(network)
         if max(len(self._numbers), len(self._areas_mm2)) > KEPT:
@@ -112,12 +113,8 @@ class EstimatedPrior:
         best = (energy * cycles).argmin(dim=1)[:, None, :, None].expand(-1, -1, -1, 2)
         costs = torch.stack([energy, cycles], dim=3).gather(1, best)[:, 0]
         refused = costs[:, :, 1].isinf().double().mean(dim=1).tolist()
-        return [REFUSED + share if share else self._ln_cost(self._chips[chunks[0]], *own.sum(dim=0).tolist())
+        return [REFUSED + share if share else self.designs.ln_cost(self._chips[chunks[0]], *own.sum(dim=0).tolist())
                 for chunks, own, share in zip(samples, costs, refused, strict=True)]
-
-    def _ln_cost(self, chip, energy_pj, cycles):
-        penalty = self.designs.targets.penalty(energy_pj * 1e-12, (cycles + RUN_CYCLES) * chip.clk_period_ns * 1e-9)
-        return math.log(edp_js(chip, energy_pj, cycles)) + penalty
 
     def _estimate(self, chips):
         if not chips:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from estimates_by_chip import estimates
 
 from dna_asic.cosearch.designs import DesignPricer, edp_js
 from dna_asic.cosearch.pricing import GreedyPricer
@@ -80,7 +81,7 @@ def test_chips_above_latency_or_power_cost_more_the_more_they_are_above():
         over = [PENALTY * (1 + math.log(v / limit)) if v > limit else 0.0 for v in values]
         assert nats.tolist() == pytest.approx(over, abs=1e-9) and max(over) > 0
         assert priced.figures(runs[0]) == figures[0]
-        guessed = (priced.estimates(runs, NETWORK) - free.estimates(runs, NETWORK)).tolist()
+        guessed = (estimates(priced, runs, NETWORK) - estimates(free, runs, NETWORK)).tolist()
         assert min(guessed) == 0 < max(guessed)
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from estimates_by_chip import estimates
 
 from dna_asic.cosearch.designs import REFUSED, DesignPricer
 from dna_asic.cosearch.enumeration import fixed_pricer
@@ -42,7 +43,7 @@ def ranks(x):
 
 def test_estimate_orders_chips_as_the_cost_model_does():
     chips, pricer = chips_of(SPACE, 60), DesignPricer(fixed_pricer(SPACE, TECHNOLOGY))
-    guess, exact = pricer.estimates(chips, NETWORK), pricer.edp_js(chips, NETWORK).log()
+    guess, exact = estimates(pricer, chips, NETWORK), pricer.edp_js(chips, NETWORK).log()
     runs = exact.isfinite() & (guess < REFUSED)
     assert runs.sum() > 30
     assert torch.corrcoef(torch.stack([ranks(guess[runs]), ranks(exact[runs])]))[0, 1] > 0.8
@@ -78,7 +79,7 @@ def test_estimate_is_infinite_where_no_tile_fits():
 
 def test_estimates_cost_no_evaluation_and_put_last_what_is_refused():
     pricer, chips = DesignPricer(fixed_pricer(SPACE, TECHNOLOGY), Targets(max_area_mm2=0.2)), chips_of(SPACE, 40)
-    guess = pricer.estimates([None, *chips], NETWORK)
+    guess = estimates(pricer, [None, *chips], NETWORK)
     large = torch.tensor([pricer._area_excess(c) > 0 for c in chips])
     assert pricer.evaluations == 0 and guess.isfinite().all() and large.any() and not large.all()
     assert guess[0] > REFUSED and (guess[1:][large] > REFUSED).all() and guess[1:][~large].min() < 0
@@ -87,7 +88,7 @@ def test_estimates_cost_no_evaluation_and_put_last_what_is_refused():
 @pytest.mark.parametrize("seed", range(3))
 def test_each_layer_is_estimated_on_the_better_chunk_and_all_chunks_are_paid(seed):
     pricer, (chip,) = DesignPricer(fixed_pricer(TWO, TECHNOLOGY)), chips_of(TWO, 1, seed)
-    both, alone = pricer.estimates([chip], NETWORK), pricer.estimates(chip.alone, NETWORK)
+    both, alone = estimates(pricer, [chip], NETWORK), estimates(pricer, chip.alone, NETWORK)
     idle = max(pricer.layers.idle_pj(c) for c in chip.alone)
     assert math.isfinite(both) and idle > 0 and (both < REFUSED or (alone > REFUSED).all())
 
