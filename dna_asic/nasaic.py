@@ -31,7 +31,7 @@ from dna_asic.baselines.nasaic_proxy import ProxyAccuracy
 from dna_asic.baselines.nasaic_space import NasaicSpace, Silicon, TemplatePricer
 from dna_asic.command import add_output_options, going_on, require_ranges, run_command
 from dna_asic.compare import design_report
-from dna_asic.cosearch.compute import Compute
+from dna_asic.cosearch.compute import Compute, require_one_process
 from dna_asic.cosearch.designs import map_design
 from dna_asic.cosearch.training import train_network
 from dna_asic.data import DatasetSplits
@@ -178,6 +178,7 @@ def _row(name, report, limits, network="", hardware="", **more) -> Row:
 
 def run_flows(args: argparse.Namespace) -> dict:
     """Each flow asked for, in turn; the table and the last lines."""
+    require_one_process("A flow of NASAIC's")
     reference = Reference.of(args)
     flows = Flows(args, reference, learning.load_splits(args), Compute.named(args.device, args.dataset))
     results, failures = [], []

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dna_asic.command import numbers
+from dna_asic.cosearch.compute import require_one_process
 from dna_asic.cosearch.das import require_chip, search_accelerator
 from dna_asic.cosearch.targets import Targets
 from dna_asic.data import load_dataset, load_images, to_float
@@ -74,6 +75,7 @@ class Inputs:
 
 def load_inputs(args: argparse.Namespace) -> Inputs:
     """Load every file that the arguments name; raises SpecError, DataError or InfeasibleDesign."""
+    require_one_process("A search with --network")
     technology, space = load_technology(args.target), GadsSpace.load(args.space).pinned(args.pins)
     targets = targets_of(args)
     brought = (_of_run if Path(args.network).is_dir() else _of_file)(args)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dna_asic import goals, search
 from dna_asic.command import add_output_options, going_on, numbers, progress, run_command
+from dna_asic.cosearch.compute import require_one_process
 from dna_asic.cosearch.joint import JointSettings
 from dna_asic.errors import InfeasibleDesign, SpecError, TargetMissed, ToolError
 from dna_asic.goals import Mode
@@ -87,6 +88,7 @@ def pareto(args: argparse.Namespace) -> dict:
     if args.points < 1 or args.processes < 1:
         raise SpecError(f"--points and --processes must be at least 1, not {args.points} and {args.processes}.")
     folder = args.runs_dir / (args.name or f"pareto-{args.dataset.partition(':')[0]}-{args.target}-seed{args.seed}")
+    require_one_process("A front of searches")
     jobs, points, beside = plan(args, folder), [], [point_beside(args, run) for run in args.beside]
     with only_one(folder, "pareto"), going_on(f"{args.command_line} (finished points are kept)"):
         with executor(args.processes, args.ray) as mapped:

@@ -1,6 +1,7 @@
 """`python -m dna_asic.search`: search a network and its accelerator together, then fix, train and quantise them.
 
-With --network: the accelerator alone, for a network that is brought (see dna_asic.own_network).
+With --network: the accelerator alone, for a network that is brought (see dna_asic.own_network). Under `torchrun`
+several processes train together.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from dna_asic import goals, learning, own_network
 from dna_asic.bars import StageBars
 from dna_asic.command import add_output_options, going_on, progress, require_ranges, run_command
 from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
-from dna_asic.cosearch.compute import Compute
+from dna_asic.cosearch.compute import Compute, started_as
 from dna_asic.cosearch.das import (
     AcceleratorSearch,
     FoundAccelerator,
@@ -34,7 +35,7 @@ from dna_asic.cosearch.das import (
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.joint import JointSearch, JointSettings
 from dna_asic.cosearch.targets import Targets
-from dna_asic.cosearch.training import train_network
+from dna_asic.cosearch.training import steps_per_epoch, train_network
 from dna_asic.data import DatasetSplits
 from dna_asic.errors import SpecError
 from dna_asic.gads import GadsSpace
@@ -109,8 +110,10 @@ def main(argv=None, prog=None) -> int:
 
 
 def search(args: argparse.Namespace) -> dict:
-    """The whole job; see the module. Returns the summary and the run's folder."""
+    """The whole job; see the module. Returns the summary and the run's folder, but in the processes that assist."""
     torch.set_num_threads(THREADS)
+    if started_as()[0]:
+        return assist(args)
     if args.resume:
         run, args = reopen(args)
         with only_one(run.path, "search"):
@@ -122,6 +125,15 @@ def search(args: argparse.Namespace) -> dict:
     with only_one(run.path, "search"):
         write_json_atomically(run.path / ARGUMENTS, {k: v for k, v in vars(args).items() if k not in NOT_KEPT})
         return carry_out(args, inputs, run)
+
+
+def assist(args: argparse.Namespace) -> dict:
+    """What all processes but the first do: learn with it."""
+    args = reopen(args)[1] if args.resume else args
+    inputs = load(args)
+    with inputs.compute.joined(), contextlib.closing(StageBars(quiet=True)) as bars:
+        learn(args, inputs, RunFolder(Path(inputs.compute.told())), bars)
+    return {}
 
 
 def check_ranges(args: argparse.Namespace) -> None:
@@ -211,9 +223,9 @@ def load_inputs(args: argparse.Namespace) -> Inputs:
 def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
     """Joint search, training, quantisation, final accelerator; writes the records, returns the summary."""
     started = time.monotonic()
-    joint, earlier_s = joint_search(args, inputs, run, bars) if inputs.mode.searches_network else (None, 0.0)
-    choices = joint.network.derive() if joint else goals.middle_choices(inputs.macro)
-    module = train_derived(args, inputs, run, choices, joint, bars)
+    with inputs.compute.joined():
+        inputs.compute.told(str(run.path))
+        joint, earlier_s, choices, module = learn(args, inputs, run, bars)
     quant = quantize_network(module, learning.calibration_images(inputs.splits))
     network = expand(inputs.macro, choices)
     found = final_accelerator(args, inputs, run, network, joint, bars)
@@ -228,6 +240,16 @@ def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
         "preset": inputs.chip and inputs.chip.name, "targets": to_plain(targets)})
 
 
+def learn(args, inputs: Inputs, run: RunFolder,
+          bars: StageBars) -> tuple[JointSearch | None, float, list[str], NetworkModule]:
+    """What several processes do together: the joint search and its seconds in earlier sessions, what it chose, and that
+    network trained.
+    """
+    joint, earlier_s = joint_search(args, inputs, run, bars) if inputs.mode.searches_network else (None, 0.0)
+    choices = joint.network.derive() if joint else goals.middle_choices(inputs.macro)
+    return joint, earlier_s, choices, train_derived(args, inputs, run, choices, joint, bars)
+
+
 def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:
     """The joint loop, from its last checkpoint if there is one, and the seconds that this took in earlier sessions.
 
@@ -236,11 +258,11 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     started, earlier_s, path = time.monotonic(), 0.0, run.path / CHECKPOINT
     settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight,
                              batch=args.batch)
-    steps = -(-len(inputs.splits.train.labels) // settings.batch)
+    steps = steps_per_epoch(len(inputs.splits.train.labels), settings.batch, inputs.compute.ranks > 1)
     dns = DnsSettings(epochs=args.epochs, weight_rate=args.supernet_rate,
                       arch_rate=min(DnsSettings.arch_rate, ARCH_REACH / (steps * args.epochs)))
     accelerator = None
-    if inputs.mode is Mode.JOINT:
+    if inputs.mode is Mode.JOINT and inputs.compute.rank == 0:
         accelerator = AcceleratorSearch(inputs.space, inputs.technology, args.seed, targets=inputs.targets)
     joint = JointSearch(
         inputs.macro, inputs.splits,
@@ -253,7 +275,8 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
     done = itertools.count(joint.epoch * steps + 1)
     while joint.epoch < joint.epochs:
         record = joint.run_epoch(lambda: bars("co-search", next(done), joint.epochs * steps))
-        save_checkpoint(path, {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started})
+        if inputs.compute.rank == 0:
+            save_checkpoint(path, {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started})
         if record.best_edp_js is not None:
             bars.show(loss=f"{record.task_loss:.3f}", edp=f"{record.best_edp_js:.2e}",
                       H=f"{record.alpha_entropy:.2f}/{record.gamma_entropy:.2f}")
@@ -293,8 +316,9 @@ def train_derived(args, inputs: Inputs, run: RunFolder, choices: Sequence[str], 
     train_network(module, splits, epochs, args.seed, settings=learning.train_settings(args), compute=inputs.compute,
                   checkpoint=run.path / TRAINING,
                   progress=lambda epoch, loss: bars("training", epoch + 1, epochs))
-    write_atomically(path, lambda part: part.write_bytes(save(module.state_dict())))
-    (run.path / TRAINING).unlink()
+    if inputs.compute.rank == 0:
+        write_atomically(path, lambda part: part.write_bytes(save(module.state_dict())))
+        (run.path / TRAINING).unlink()
     return module
 
 

@@ -1,34 +1,55 @@
-"""Where networks are trained, and in which arithmetic."""
+"""Where networks are trained, and in which arithmetic; and by how many processes, as `torchrun` starts them."""
 
 import contextlib
-from collections.abc import Iterator
+import datetime
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from dna_asic.errors import SpecError
 
 
+def started_as() -> tuple[int, int]:
+    """(rank, ranks) of this process, by the variables of the environment that `torchrun` sets."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def require_one_process(what: str) -> None:
+    """Raise SpecError under `torchrun`."""
+    if started_as()[1] > 1:
+        raise SpecError(f"{what} is work of one process, not of {started_as()[1]}; start it without torchrun.")
+
+
 @dataclass(frozen=True)
 class Compute:
-    """A device; `mixed`: convolutions in bfloat16 with channels last, while weights, sums and losses stay float32."""
+    """A device; `mixed`: convolutions in bfloat16 with channels last, while weights, sums and losses stay float32.
+
+    rank, ranks: this is one of so many processes that train alike, each with its share of every batch; the first of
+    them says what is not learnt.
+    """
 
     device: torch.device = torch.device("cpu")
     mixed: bool = False
+    rank: int = 0
+    ranks: int = 1
 
     @classmethod
     def named(cls, name: str, dataset: str) -> "Compute":
         """`cpu` in float32, `cuda` in mixed precision, or `auto`: CUDA where it is, but the CPU for `digits`, which are
         too small for it. Raises SpecError where `cuda` is asked for and is not there.
         """
+        rank, ranks = started_as()
         present = torch.cuda.is_available()
         if name == "cuda" and not present:
             raise SpecError(f"--device must be one that is here, not cuda: PyTorch {torch.__version__} finds none; use "
                             f"cpu, or a PyTorch with CUDA on a machine that has it.")
         if name == "cuda" or (name == "auto" and present and dataset != "digits"):
-            return cls(torch.device("cuda"), mixed=True)
-        return CPU
+            return cls(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))), True, rank, ranks)
+        return cls(CPU.device, CPU.mixed, rank, ranks)
 
     def place(self, module: nn.Module) -> nn.Module:
         """`module`, moved in place."""
@@ -38,6 +59,41 @@ class Compute:
     def autocast(self) -> torch.autocast:
         """The context of a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[None]:
+        """Within it the processes reach each other."""
+        if self.ranks == 1:
+            yield
+            return
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+        distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+        try:
+            yield
+        finally:
+            distributed.destroy_process_group()
+
+    def share(self, index: Tensor) -> Tensor:
+        """This process's part of a batch."""
+        return index[self.rank::self.ranks]
+
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Gradients become their means over the processes."""
+        if self.ranks > 1:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            flat = torch.cat([g.flatten() for g in gradients])
+            distributed.all_reduce(flat)
+            means = flat.div_(self.ranks).split([g.numel() for g in gradients])
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_(mean.view_as(gradient))
+
+    def told(self, value: Any = None) -> Any:
+        """What the first process calls this with."""
+        said = [value]
+        if self.ranks > 1:
+            distributed.broadcast_object_list(said, device=self.device)
+        return said[0]
 
     @property
     def captures(self) -> bool:
@@ -57,4 +113,5 @@ class Compute:
             vars(module).pop("forward", None)
 
 
+LONGEST_WAIT = datetime.timedelta(hours=12)  # of the others, while the first searches the accelerator
 CPU = Compute()

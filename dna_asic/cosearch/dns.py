@@ -80,6 +80,7 @@ class NetworkSearch:
             loss = F.cross_entropy(self.supernet(images, gates), labels)
         self._weights.zero_grad(set_to_none=True)
         loss.backward()
+        self.compute.average(self.supernet.weight_parameters)
         nn.utils.clip_grad_norm_(self.supernet.weight_parameters, self.settings.gradient_limit)
         self._weights.step()
         return loss.item()
@@ -98,6 +99,7 @@ class NetworkSearch:
         hardware = self._hardware(gates, hw_cost)
         total = task + lam * hardware
         (self.supernet.alpha.grad,) = torch.autograd.grad(total, [self.supernet.alpha])
+        self.compute.average([self.supernet.alpha])
         self._arch.step()
         return ArchLosses(task.item(), hardware.item(), total.item())
 

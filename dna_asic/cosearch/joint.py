@@ -12,6 +12,7 @@ from dna_asic.cosearch.dns import NetworkSearch
 from dna_asic.cosearch.targets import NO_TARGETS, Targets
 from dna_asic.cosearch.training import augment, batches, evaluate
 from dna_asic.data import DatasetSplits, to_float
+from dna_asic.errors import SpecError
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.networks import Macro, build_network, expand, part_layers
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
@@ -72,7 +73,8 @@ def candidate_shapes(layers: tuple[LayerSpec, ...], port_bytes: int) -> list[Lay
 class JointSearch:
     """State of a co-search; `run_epoch` moves it by one epoch. Everything follows from the seed.
 
-    Without an accelerator the network is searched for its cross-entropy alone. targets: what lambda is moved for.
+    Without an accelerator the network is searched for its cross-entropy alone. targets: what lambda is moved for. Of
+    several processes the first alone has the accelerator. Raises SpecError for batches that they cannot share.
     """
 
     def __init__(self, macro: Macro, splits: DatasetSplits, network: NetworkSearch,
@@ -84,6 +86,10 @@ class JointSearch:
         self.epoch, self.hw_weight = 0, settings.hw_weight if accelerator else 0.0
         self.generator = torch.Generator().manual_seed(seed)
         self.history: list[EpochRecord] = []
+        ranks, least = network.compute.ranks, min(len(splits.train.labels), len(splits.val.labels))
+        if ranks > 1 and not (settings.batch % ranks == 0 and 2 * ranks <= settings.batch <= least):
+            raise SpecError(f"--batch must be a multiple of the {ranks} processes, at least {2 * ranks} and at most "
+                            f"the {least} images of the smaller part, not {settings.batch}.")
 
     @property
     def epochs(self) -> int:
@@ -95,9 +101,10 @@ class JointSearch:
         joint = self.epoch >= self.settings.warmup_epochs
         hardware = self._search_accelerator() if joint else {}
         hw_cost = self.candidate_costs() if joint else None
-        weight_losses, arch_losses = [], []
-        val_order = batches(len(self.splits.val.labels), self.settings.batch, self.generator)
-        train_order = batches(len(self.splits.train.labels), self.settings.batch, self.generator)
+        hw_cost, self.hw_weight = self.network.compute.told((hw_cost, self.hw_weight))
+        weight_losses, arch_losses, whole = [], [], self.network.compute.ranks > 1
+        val_order = batches(len(self.splits.val.labels), self.settings.batch, self.generator, whole)
+        train_order = batches(len(self.splits.train.labels), self.settings.batch, self.generator, whole)
         for i, index in enumerate(train_order):
             images = self._batch(self.splits.train, index, True)
             weight_losses.append(self.network.train_weights_step(images, widest=not joint))
@@ -117,6 +124,7 @@ class JointSearch:
         return record
 
     def _batch(self, subset, index, train):
+        index = self.network.compute.share(index)
         images = to_float(subset.images[index])
         if train:
             images = augment(images, self.generator, mirror=self.splits.mirrored)

@@ -38,16 +38,16 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
     """Train `module` in place on splits.train and leave it in evaluation mode, on the CPU.
 
     `progress(epoch, mean_loss)` is called after each epoch. The order of images and the augmentation depend on
-    `seed` alone; on CUDA an epoch leaves out what fills no batch. checkpoint: file written after each epoch and gone on
-    from where it is there; raises SpecError for a damaged one.
+    `seed` alone; on CUDA, and with several processes, an epoch leaves out what fills no batch. checkpoint: file written
+    after each epoch (by the first process) and gone on from where it is there; raises SpecError for a damaged one.
     """
     compute.place(module)
     images, labels = splits.on(compute.device).train
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(module.parameters(), settings.rate, momentum=settings.momentum, nesterov=True,
                                 weight_decay=settings.weight_decay)
-    whole = compute.captures and len(labels) >= settings.batch
-    steps = len(labels) // settings.batch if whole else math.ceil(len(labels) / settings.batch)
+    whole = (compute.captures or compute.ranks > 1) and len(labels) >= settings.batch
+    steps = steps_per_epoch(len(labels), settings.batch, whole)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: _rate(i, steps, epochs * steps))
     parts, first = {"module": module, "optimizer": optimizer, "schedule": schedule}, 0
     if checkpoint is not None and checkpoint.exists():
@@ -58,21 +58,24 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
             first = state["epochs"]
 
     def step(index: Tensor) -> Tensor:
+        index = compute.share(index)
         x = augment(to_float(images[index]), generator, mirror=splits.mirrored, cutout=settings.cutout)
         with compute.autocast():
             loss = F.cross_entropy(module(x), labels[index], label_smoothing=settings.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        compute.average(module.parameters())
         nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_limit)
         optimizer.step()
         schedule.step()
         return loss.detach()
 
-    with compute.captured(module, to_float(images[:settings.batch])) if whole else contextlib.nullcontext():
+    one = to_float(compute.share(images[:settings.batch]))
+    with compute.captured(module, one) if whole and compute.captures else contextlib.nullcontext():
         for epoch in range(first, epochs):
             module.train()
             losses = [step(index) for index in batches(len(labels), settings.batch, generator, whole)]
-            if checkpoint is not None:
+            if checkpoint is not None and compute.rank == 0:
                 save_checkpoint(checkpoint, {name: part.state_dict() for name, part in parts.items()} | {
                     "generator": generator.get_state(), "epochs": epoch + 1})
             if progress:
@@ -84,6 +87,11 @@ def _rate(step: int, warmup: int, total: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def steps_per_epoch(count: int, batch: int, whole: bool) -> int:
+    """Batches of `count` images; see `batches`."""
+    return count // batch if whole else math.ceil(count / batch)
 
 
 def batches(count: int, batch: int, generator: torch.Generator, whole: bool = False) -> list[Tensor]:
