@@ -39,8 +39,8 @@ Mapped = Callable[[Callable, Iterable], Iterable]  # as `map`
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One search, or a run beside (mode: its folder's name). hw_weight: none where the mode has no such cost. failure:
-    why there is no design, and no figures.
+    """One search, or a run beside (mode: its folder's name). hw_weight: none where the mode has no such cost. missed:
+    targets; none beside, where nobody asked. failure: why there is no design, and no figures.
     """
 
     mode: str
@@ -51,7 +51,7 @@ class Point:
     energy_j: float | None = None
     area_mm2: float | None = None
     edp_js: float | None = None
-    missed: tuple[str, ...] = ()
+    missed: tuple[str, ...] | None = ()
     failure: str | None = None
 
 
@@ -196,7 +196,7 @@ def point_beside(args: argparse.Namespace, run: str) -> Point:
     if other or "int8_test_accuracy" not in summary:
         raise SpecError(f"--beside '{run}' must be a trained network's run of the same images and target; this one has "
                         f"{'; '.join(other) or 'no int8_test_accuracy'}.")
-    return Point(mode=folder.path.name, hw_weight=None, run=run, **_figures(summary))
+    return Point(mode=folder.path.name, hw_weight=None, run=run, missed=None, **_figures(summary))
 
 
 def _figures(summary):
@@ -221,6 +221,10 @@ def front(points: Sequence[Point]) -> list[Point]:
     return best
 
 
+def _told(missed):
+    return None if missed is None else f"missed: {' '.join(missed)}" if missed else "kept"
+
+
 def report(args: argparse.Namespace, folder: Path, points: Sequence[Point]) -> dict:
     """Table, pareto.json (returned), picture and the last line. Raises InfeasibleDesign where no point has a design."""
     best, failures = front(points), [f"{p.run}: {p.failure}" for p in points if p.failure]
@@ -231,7 +235,7 @@ def report(args: argparse.Namespace, folder: Path, points: Sequence[Point]) -> d
         raise InfeasibleDesign("No point has a design: " + "\n".join(failures))
     found = [p for p in points if not p.failure]
     rows = [(p.mode, p.hw_weight, 100 * p.accuracy, p.latency_cycles, p.energy_j * 1e6, p.area_mm2, p.edp_js,
-             "*" if p in best else "", f"missed: {' '.join(p.missed)}" if p.missed else "kept", p.run) for p in found]
+             "*" if p in best else "", _told(p.missed), p.run) for p in found]
     notes = [f"not shown: {failure}" for failure in failures]
     write_text_atomically(folder / "pareto.md", "\n\n".join([markdown_table(HEADERS, rows), *notes]) + "\n")
     front_chart(folder / "pareto.png", {mode: [(p.edp_js, 100 * p.accuracy) for p in found if p.mode == mode]
