@@ -48,7 +48,8 @@ class Compute:
             raise SpecError(f"--device must be one that is here, not cuda: PyTorch {torch.__version__} finds none; use "
                             f"cpu, or a PyTorch with CUDA on a machine that has it.")
         if name == "cuda" or (name == "auto" and present and dataset != "digits"):
-            return cls(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))), True, rank, ranks)
+            own = f"cuda:{os.environ['LOCAL_RANK']}" if ranks > 1 else "cuda"
+            return cls(torch.device(own), True, rank, ranks)
         return cls(CPU.device, CPU.mixed, rank, ranks)
 
     def place(self, module: nn.Module) -> nn.Module:

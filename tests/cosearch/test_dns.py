@@ -166,6 +166,9 @@ def test_compute_chooses_cuda_where_it_is(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert Compute.named("auto", "cifar10:x") == Compute.named("cuda", "digits") == Compute(torch.device("cuda"), True)
     assert Compute.named("auto", "digits") == CPU
+    for key, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(key, value)
+    assert Compute.named("auto", "cifar10:x") == Compute(torch.device("cuda", 1), True, rank=5, ranks=8)
 
 
 def test_compute_wrong_cuda_where_it_is_not(monkeypatch):
