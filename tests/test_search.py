@@ -249,3 +249,19 @@ def test_search_on_a_full_disk_goes_on_when_there_is_room(whole, arguments, tmp_
     assert not list((tmp_path / "run").glob(".checkpoint*"))
     assert command.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 0
     assert (tmp_path / "run/design.yaml").read_bytes() == (whole / "design.yaml").read_bytes()
+
+
+def test_rates_of_the_network_search(monkeypatch, tmp_path):
+    """Alpha moves by 17 in all, over 100 epochs of 34 batches."""
+    class Told(Exception):
+        pass
+
+    def network_search(macro, settings, *_):
+        raise Told(settings)
+
+    monkeypatch.setattr(command, "NetworkSearch", network_search)
+    args = command.parser().parse_args(["--supernet-rate", "0.07", "--epochs", "100", "--mode", "sequential"])
+    with pytest.raises(Told) as told:
+        command.joint_search(args, command.load_inputs(args), RunFolder(tmp_path), None)
+    (settings,) = told.value.args
+    assert settings.weight_rate == 0.07 and settings.arch_rate == pytest.approx(17 / 3400)

@@ -15,7 +15,9 @@ from torch import nn
 from dna_asic import nasaic, pareto, search
 from dna_asic.cosearch.compute import Compute
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
-from dna_asic.networks import load_macro
+from dna_asic.cosearch.training import TrainSettings, train_network
+from dna_asic.data import DatasetSplits, Subset
+from dna_asic.networks import expand, load_macro, make_module
 from dna_asic.runs import MARKER
 
 SHORT = ("--warmup-epochs", "1", "--epochs", "2", "--train-epochs", "2", "--das-steps", "1", "--set", "chunks=1",
@@ -43,13 +45,20 @@ def learn_together(rank, folder, port):
         layer = simple_layer()
         loss(layer, images[share], labels[share]).backward()
         compute.average(layer.parameters())
-        torch.save({"weights": [p.detach() for p in search.supernet.parameters()], "gradient": layer.weight.grad,
-                    "told": compute.told(f"from {rank}"), "share": share}, f"{folder}/{rank}.pt")
+        trained = train_network(make_module(expand(load_macro("digits"), ["c3"] * 6), 0), splits(images, labels), 1, 0,
+                                settings=TrainSettings(batch=8), compute=compute)
+        learnt = [p.detach() for p in (*search.supernet.parameters(), *trained.parameters())]
+        torch.save({"weights": learnt, "gradient": layer.weight.grad, "told": compute.told(f"from {rank}"),
+                    "share": share}, f"{folder}/{rank}.pt")
 
 
 def batch():
     generator = torch.Generator().manual_seed(1)
     return torch.rand(16, 1, 8, 8, generator=generator), torch.randint(10, (16,), generator=generator)
+
+
+def splits(*part):
+    return DatasetSplits(name="digits", num_classes=10, **dict.fromkeys(("train", "val", "test"), Subset(*part)))
 
 
 def simple_layer():

@@ -90,16 +90,13 @@ class EstimatedPrior:
         """0 for what is a chip, within the area."""
         if None in chunks:
             return NO_CHIP
-        limit = self.designs.targets.max_area_mm2
-        if math.isinf(limit):
+        if math.isinf(self.designs.targets.max_area_mm2):
             return 0.0
         if chunks not in self._areas_mm2:
             alone = [self._chips[i] for i in chunks]
             chip = dataclasses.replace(alone[0], chunks=tuple(one.chunk for one in alone))
             self._areas_mm2[chunks] = sum(area_um2(chip, self.designs.layers.technology).values()) * 1e-6
-        area_mm2 = self._areas_mm2[chunks]
-        self.designs.least_area_mm2 = min(self.designs.least_area_mm2, area_mm2)
-        return 0.0 if area_mm2 <= limit else 1 + math.log(area_mm2 / limit)
+        return self.designs.area_excess(self._areas_mm2[chunks])
 
     def _ln_costs(self, samples):
         """Each layer on the chunk that suits it; all chunks are paid."""

@@ -53,6 +53,16 @@ def test_epochs_warm_up_then_search_both():
     assert second.best_edp_js == pytest.approx(second.best_power_mw * second.best_latency_ms**2 * 1e-9)
 
 
+def test_weights_warm_up_with_all_channels():
+    joint, asked = make(), []
+    step = joint.network.train_weights_step
+    joint.network.train_weights_step = lambda batch, widest: asked[-1].append(widest) or step(batch, widest=widest)
+    for _ in range(2):
+        asked.append([])
+        joint.run_epoch()
+    assert all(asked[0]) and asked[1] and not any(asked[1])
+
+
 def test_candidate_costs_of_the_derived_network_add_up():
     """Energy and latency of the chosen candidates, of stem and head are those of the network."""
     joint = make()

@@ -195,6 +195,13 @@ def test_supernet_of_widths_equals_derived_network():
         torch.testing.assert_close(supernet(x, gates), derived(x))
 
 
+def test_widest_sample_has_all_channels():
+    for supernet, choice, gates in wide_samples(4):
+        wide = supernet.widest(gates)
+        named = [o[i] for o, i in zip(supernet.options, wide.argmax(dim=1).tolist(), strict=True)]
+        assert named == [*choice[:4], "4", "8", "16"] and torch.equal(wide.sum(dim=1).round(), torch.ones(7))
+
+
 def test_every_width_gets_gradient():
     supernet, _, gates = next(iter(wide_samples(1)))
     gates.requires_grad_()
