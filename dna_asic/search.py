@@ -96,6 +96,8 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
                    help="epochs that train the supernet's weights alone (default: %(default)s)")
     p.add_argument("--epochs", type=int, default=JointSettings.joint_epochs,
                    help="joint epochs after the warm-up (default: %(default)s)")
+    p.add_argument("--no-network-polish", action="store_true",
+                   help="keep the likeliest option of each choice of the network, without moves to better ones")
     p.add_argument("--supernet-rate", type=float, default=DnsSettings.weight_rate, metavar="RATE",
                    help="learning rate of the supernet's weights, at its highest (default: %(default)s)")
     p.add_argument("--train-epochs", type=int, default=30, help="epochs of the derived network (default: %(default)s)")
@@ -246,8 +248,15 @@ def learn(args, inputs: Inputs, run: RunFolder,
     network trained.
     """
     joint, earlier_s = joint_search(args, inputs, run, bars) if inputs.mode.searches_network else (None, 0.0)
-    choices = joint.network.derive() if joint else goals.middle_choices(inputs.macro)
+    choices = choose(args, inputs, joint, bars) if joint else goals.middle_choices(inputs.macro)
     return joint, earlier_s, choices, train_derived(args, inputs, run, choices, joint, bars)
+
+
+def choose(args, inputs: Inputs, joint: JointSearch, bars: StageBars) -> list[str]:
+    """The network that the search ends with."""
+    if args.no_network_polish or inputs.compute.rank:
+        return inputs.compute.told(joint.network.derive())
+    return inputs.compute.told(joint.polish(lambda done, of: bars("network polish", done, of)))
 
 
 def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:

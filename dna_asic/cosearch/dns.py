@@ -1,6 +1,7 @@
 """DNS: the differentiable search of the network; the joint loop calls it step by step."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,8 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dna_asic.cosearch.compute import CPU, Compute
+from dna_asic.data import Subset, to_float
 from dna_asic.errors import SpecError
 from dna_asic.networks import Macro, SuperNet
+
+JUDGED = 512  # images at most whose statistics normalise them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +74,12 @@ class NetworkSearch:
         """softmax(alpha) [choices, options], without gradient; 0 where a choice has no such option."""
         return torch.softmax(self.supernet.logits().detach(), dim=1)
 
-    def train_weights_step(self, batch: tuple[Tensor, Tensor], *, widest: bool = False) -> float:
-        """One SGD step of the weights on one sampled path, `widest`: with the most channels; its cross-entropy."""
+    def train_weights_step(self, batch: tuple[Tensor, Tensor]) -> float:
+        """One SGD step of the weights of one sampled network; its cross-entropy."""
         images, labels = batch
         self.supernet.train()
-        gates = self._gates().detach()
-        gates = self.supernet.widest(gates) if widest else gates
         with self.compute.autocast():
-            loss = F.cross_entropy(self.supernet(images, gates), labels)
+            loss = F.cross_entropy(self.supernet.run_path(images, self.sample()), labels)
         self._weights.zero_grad(set_to_none=True)
         loss.backward()
         self.compute.average(self.supernet.weight_parameters)
@@ -102,6 +104,28 @@ class NetworkSearch:
         self.compute.average([self.supernet.alpha])
         self._arch.step()
         return ArchLosses(task.item(), hardware.item(), total.item())
+
+    def loss(self, choice: Sequence[str], part: Subset, hw_cost: Tensor | None, lam: float) -> float:
+        """What `arch_step` samples, of the network of `choice` and all images of `part`, with the supernet's weights;
+        the images' own statistics normalise them.
+        """
+        gates = torch.zeros_like(self.supernet.alpha)
+        for row, options, label in zip(gates, self.options, choice, strict=True):
+            row[options.index(label)] = 1.0
+        return F.cross_entropy(self.logits(choice, part.images), part.labels).item() + lam * self._hardware(
+            gates, hw_cost).item()
+
+    def accuracy(self, choice: Sequence[str], part: Subset) -> float:
+        """Share of right answers of that network."""
+        return float((self.logits(choice, part.images).argmax(dim=1) == part.labels).float().mean())
+
+    @torch.no_grad()
+    def logits(self, choice: Sequence[str], images: Tensor) -> Tensor:
+        """float32 [N, classes] of that network and uint8 images [N, C, H, W]."""
+        self.supernet.train()
+        with self.compute.autocast():
+            return torch.cat([self.supernet.run_path(to_float(x), choice).float()
+                              for x in images.chunk(math.ceil(len(images) / JUDGED))])
 
     def _gates(self) -> Tensor:
         return self.supernet.sample_gates(self.temperature, self.generator)

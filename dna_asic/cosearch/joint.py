@@ -1,6 +1,7 @@
 """The joint loop: DNS and DAS in turn, each priced by the other's optimum of the moment (arXiv 2010.14778)."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,17 +11,19 @@ from torch import Tensor
 from dna_asic.cosearch.das import AcceleratorSearch, chosen_costs, place_layers
 from dna_asic.cosearch.dns import NetworkSearch
 from dna_asic.cosearch.targets import NO_TARGETS, Targets
-from dna_asic.cosearch.training import augment, batches, evaluate
+from dna_asic.cosearch.training import augment, batches
 from dna_asic.data import DatasetSplits, to_float
 from dna_asic.errors import SpecError
 from dna_asic.mapping.layout import hardware_shapes
-from dna_asic.networks import Macro, build_network, expand, part_layers
+from dna_asic.networks import Macro, expand, part_layers
 from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
+
+POLISH_PASSES = 3  # times all options, at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class JointSettings:
-    """warmup_epochs train weights alone, with all channels; joint_epochs alternate weights, alpha and gamma.
+    """warmup_epochs train weights alone; joint_epochs alternate weights, alpha and gamma.
 
     das_steps: steps of gamma per joint epoch. hw_weight: lambda at the start, the weight of ln EDP beside the
     cross-entropy.
@@ -107,7 +110,7 @@ class JointSearch:
         train_order = batches(len(self.splits.train.labels), self.settings.batch, self.generator, whole)
         for i, index in enumerate(train_order):
             images = self._batch(self.splits.train, index, True)
-            weight_losses.append(self.network.train_weights_step(images, widest=not joint))
+            weight_losses.append(self.network.train_weights_step(images))
             if joint:
                 val = self._batch(self.splits.val, val_order[i % len(val_order)], False)
                 arch_losses.append(self.network.arch_step(val, hw_cost, self.hw_weight))
@@ -139,16 +142,35 @@ class JointSearch:
         for _ in range(self.settings.das_steps):
             stats = self.accelerator.step(network)
         edp_js, energy_j, latency_s = self.accelerator.figures()
-        accuracy = self._val_accuracy(choices) if self.targets.min_accuracy else None
+        accuracy = self.network.accuracy(choices, self.splits.val) if self.targets.min_accuracy else None
         self.hw_weight = self.targets.next_weight(self.hw_weight, self.settings.hw_weight, energy_j, latency_s,
                                                   accuracy)
         return {"gamma_entropy": stats.entropy, "sampled_edp_js": stats.mean_cost, "best_edp_js": edp_js,
                 "best_latency_ms": latency_s * 1e3, "best_power_mw": energy_j / latency_s * 1e3,
                 "val_accuracy": accuracy}
 
-    def _val_accuracy(self, choices):
-        module = build_network(self.macro, choices, 0, self.network.supernet)
-        return evaluate(module, *self.splits.val, compute=self.network.compute)
+    def polish(self, progress: Callable[[int, int], None] = lambda done, of: None) -> list[str]:
+        """The derived network, one choice after the other moved to the option of least loss while that lowers it.
+
+        The loss is alpha's, on the best chip so far, of the network alone and all validation images.
+        """
+        costs, losses = self.candidate_costs(), {}
+
+        def loss(choice):
+            if choice not in losses:
+                losses[choice] = self.network.loss(choice, self.splits.val, costs, self.hw_weight)
+                progress(len(losses), most)
+            return losses[choice]
+
+        options, best, settled = self.network.options, tuple(self.network.derive()), 0
+        most = POLISH_PASSES * sum(map(len, options))
+        for at in itertools.cycle(range(len(options))):
+            if settled == len(options) or len(losses) >= most:
+                return list(best)
+            moved = min((best[:at] + (option,) + best[at + 1:] for option in options[at]),
+                        key=lambda choice: (loss(choice), choice != best))
+            settled = settled + 1 if moved == best else 0
+            best = moved
 
     def candidate_costs(self) -> Tensor | None:
         """[2, parts, candidates, widths in, widths out]: energy and latency of each on the best chip so far, as shares

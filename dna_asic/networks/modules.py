@@ -1,6 +1,6 @@
 """PyTorch modules that run layer records: one unit per layer, a graph of units."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,24 +31,36 @@ class ConvUnit(nn.Module):
             elif spec.residual:
                 nn.init.zeros_(self.norm.weight)  # a residual block starts as the identity: every path trains sooner
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """The layer's output tensor [N, channels, P / window, Q / window]."""
-        return self.finish(self.pre_pool(x, residual))
+    def forward(self, x: Tensor, residual: Tensor | None = None, spec: LayerSpec | None = None) -> Tensor:
+        """The layer's output tensor [N, channels, P / window, Q / window]; with the `spec` of a layer of fewer channels
+        that layer's, with the first of these weights.
+        """
+        return self.finish(self.pre_pool(x, residual, spec))
 
-    def pre_pool(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+    def pre_pool(self, x: Tensor, residual: Tensor | None = None, spec: LayerSpec | None = None) -> Tensor:
         """Output before fused pooling and channel shuffle: what requantisation produces."""
-        y = self._reduce(_pad(x, self.spec))
-        if self.norm is not None:
-            y = self.norm(y)
+        y = self._reduce(_pad(x, self.spec)) if spec is None else self._reduce_first(_pad(x, spec), spec)
         if residual is not None:
             y = y + residual
         if self.spec.activation is Activation.NONE:
             return y
         return F.relu(y) if self.spec.activation is Activation.RELU else F.relu6(y)
 
+    def _reduce_first(self, x, spec):
+        """`_reduce` by the first of the weights, as many as the layer `spec` has; layers of different channels share no
+        running statistics, so the batch's own are used.
+        """
+        if self.conv is None:
+            return self._reduce(x)
+        conv, norm, out = self.conv, self.norm, spec.out_channels
+        bias = None if conv.bias is None else conv.bias[:out]
+        y = F.conv2d(x, conv.weight[:out, :spec.shape.c], bias, spec.shape.stride, groups=spec.shape.g)
+        return y if norm is None else F.batch_norm(y, None, None, norm.weight[:out], norm.bias[:out], training=True,
+                                                   eps=norm.eps)
+
     def _reduce(self, x):
         if self.conv is not None:
-            return self.conv(x)
+            return self.conv(x) if self.norm is None else self.norm(self.conv(x))
         kernel, stride = (self.spec.shape.r, self.spec.shape.s), self.spec.shape.stride
         return F.avg_pool2d(x, kernel, stride) if self.spec.average else F.max_pool2d(x, kernel, stride)
 
@@ -88,17 +100,19 @@ class LayerGraph(nn.Module):
         super().__init__()
         self.units = nn.ModuleDict({layer.name: ConvUnit(layer, layer.name in biased) for layer in layers})
 
-    def run(self, tensors: dict[str, Tensor], between: Callable[[Tensor], Tensor] = lambda y: y) -> Tensor | None:
-        """Run every unit on the named tensors, adding each output to them; the last output, None without units.
 
-        between: what is done to every output but the last.
-        """
-        y, last = None, next(reversed(self.units.keys()), None)
-        for name, unit in self.units.items():
-            residual = tensors[unit.spec.residual] if unit.spec.residual else None
-            y = unit(tensors[unit.spec.source], residual)
-            tensors[name] = y if name == last else between(y)
-        return y
+def run_layers(units: Mapping[str, ConvUnit], layers: Sequence[LayerSpec], tensors: dict[str, Tensor],
+               between: Callable[[Tensor], Tensor] = lambda y: y) -> Tensor | None:
+    """The last output of `layers`, each run by the unit of its name, on the named tensors; None without layers.
+
+    Units may be of layers with more channels. between: what is done to every output but the last.
+    """
+    y, tensors = None, dict(tensors)
+    for layer in layers:
+        residual = tensors[layer.residual] if layer.residual else None
+        y = units[layer.name](tensors[layer.source], residual, layer)
+        tensors[layer.name] = y if layer is layers[-1] else between(y)
+    return y
 
 
 class NetworkModule(LayerGraph):
@@ -113,7 +127,11 @@ class NetworkModule(LayerGraph):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes]."""
-        return self.run({"input": images}).flatten(1)
+        tensors = {"input": images}
+        for name, unit in self.units.items():
+            residual = tensors[unit.spec.residual] if unit.spec.residual else None
+            tensors[name] = unit(tensors[unit.spec.source], residual)
+        return tensors[name].flatten(1)
 
     def trace(self, images: Tensor) -> dict[str, Tensor]:
         """Every layer's output before fused pooling and shuffle (what requantisation has to represent)."""

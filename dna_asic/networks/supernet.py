@@ -7,9 +7,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dna_asic.networks.blocks import candidate_layers, head_layers, nominal_source, stem_layer
+from dna_asic.networks.blocks import (
+    block_layers,
+    candidate_layers,
+    expand,
+    head_layers,
+    nominal_source,
+    stem_layer,
+)
 from dna_asic.networks.macro import Macro
-from dna_asic.networks.modules import LayerGraph
+from dna_asic.networks.modules import LayerGraph, run_layers
+
+SOURCE = "features"  # what a block or the head reads
 
 
 class SuperNet(nn.Module):
@@ -35,7 +44,6 @@ class SuperNet(nn.Module):
         for i, options in enumerate(macro.channels):
             kept = torch.arange(options[-1]) < torch.tensor(options)[:, None]
             self.register_buffer(f"kept{i}", kept.float(), persistent=False)
-        self._groups = [(p.source, p.width) for p in places]  # of `macro.channels`, of each block's input and output
         # of each part (`blocks.part_layers`) the choice of widths at its input and output; the last one is no choice
         none = len(macro.channels)
         self._ends = torch.tensor([(none, 0), *((p.source if p.changes_stage else none, p.width) for p in places),
@@ -57,12 +65,6 @@ class SuperNet(nn.Module):
         hard = torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
         return hard + soft - soft.detach()
 
-    def widest(self, gates: Tensor) -> Tensor:
-        """These gates [choices, options], but with the most channels everywhere."""
-        most = torch.zeros_like(gates)
-        most[:, self._widths - 1] = 1.0
-        return torch.cat([gates[:len(self.blocks)], most[len(self.blocks):]])
-
     def part_gates(self, gates: Tensor) -> Tensor:
         """[parts, candidates, widths in, widths out] of gates [choices, options]: 1 for what a hard sample consists of.
 
@@ -79,34 +81,48 @@ class SuperNet(nn.Module):
     def forward(self, images: Tensor, gates: Tensor, backward_paths: int = 1) -> Tensor:
         """Class logits [N, classes] of the path that `gates` [choices, options] select.
 
-        Only that path gives the value. With `backward_paths` = 2 the next likeliest candidate of each block runs
-        too, multiplied by its gate of 0, so that its alpha receives a gradient (DNA, arXiv 2010.14778).
+        Only that path gives the value. With `backward_paths` = 2 the next likeliest candidate of each block runs too,
+        multiplied by its gate of 0, so that its alpha receives a gradient (DNA, arXiv 2010.14778). Channels are run up
+        to the next option beyond those selected; what is wider still receives that option's gradient.
         """
-        x = self._narrowed(self.stem.run({"input": images}), gates, 0)
+        macro = self.macro
+        channels = [options[-1] for options in macro.channels]
+        for i, sampled in enumerate(gates[len(self.blocks):].argmax(dim=1).tolist()):
+            channels[i] = macro.channels[i][min(sampled + 1, self._widths - 1)]
+        x = run_layers(self.stem.units, [stem_layer(macro, channels[0])], {"input": images})
+        x = self._narrowed(x, gates, 0, channels[0])
         chosen = torch.topk(gates.detach() + 1e-3 * self._rank(), backward_paths, dim=1).indices
-        for i, candidates in enumerate(self.blocks):
-            outputs = [(gates[i, k], candidates[k]) for k in chosen[i].tolist() if self.valid[i, k]]
-            x = sum(gate * self._run_block(i, graph, x, gates) for gate, graph in outputs)
-            x = self._narrowed(x, gates, self._groups[i][1])
-        return self.head.run({nominal_source(self.macro, len(self.blocks)): x}).flatten(1)
+        for i, place in enumerate(macro.places_of(channels)):
+            outputs = [gates[i, k] * self._run_block(i, k, place, x, gates)
+                       for k in chosen[i].tolist() if self.valid[i, k]]
+            x = self._narrowed(sum(outputs), gates, place.width, place.c_out)
+        return run_layers(self.head.units, head_layers(macro, SOURCE, channels[-1]), {SOURCE: x}).flatten(1)
 
-    def _narrowed(self, x, gates, group):
+    def _narrowed(self, x, gates, group, channels):
         """Channels beyond those of the width that is sampled blanked; every width's gate receives a gradient.
 
-        x may have a multiple of the group's channels.
+        channels: of the group that are run; x may have a multiple of them.
         """
         if self._widths == 1:
             return x
         kept = gates[len(self.blocks) + group, :self._widths] @ getattr(self, f"kept{group}")
-        return x * kept.to(x.dtype).repeat_interleave(x.shape[1] // len(kept))[:, None, None]
+        return x * kept[:channels].to(x.dtype).repeat_interleave(x.shape[1] // channels)[:, None, None]
+
+    def _run_block(self, i, k, place, x, gates):
+        layers = block_layers(place, self.options[i][k], SOURCE, self.macro.activation)
+        y = run_layers(self.blocks[i][k].units, layers, {SOURCE: x},
+                       lambda inner: self._narrowed(inner, gates, place.source, place.c_in))
+        return x if y is None else y
 
     def _rank(self):
         return torch.softmax(self.logits().detach(), dim=1)
 
-    def _run_block(self, index, graph, x, gates):
-        y = graph.run({nominal_source(self.macro, index): x},
-                      lambda inner: self._narrowed(inner, gates, self._groups[index][0]))
-        return x if y is None else y
+    def run_path(self, images: Tensor, choice: Sequence[str]) -> Tensor:
+        """Class logits [N, classes] of the network of `choice` with the first of these weights, as it would inherit
+        them; no channel beyond its own is computed.
+        """
+        units = [unit for graph in self.path(choice) for unit in graph.units.items()]
+        return run_layers(dict(units), expand(self.macro, choice).layers, {"input": images}).flatten(1)
 
     def path(self, choice: Sequence[str]) -> list[LayerGraph]:
         """Stem, chosen candidates and head, with the most channels."""

@@ -88,6 +88,21 @@ def test_hardware_is_the_logarithm_of_sums():
     torch.testing.assert_close(gates.grad, cost[0, 1:7, :, 0, 0] / energy + cost[1, 1:7, :, 0, 0] / latency)
 
 
+def test_loss_of_one_network_is_that_of_its_module():
+    search, part, cost = make(), toy(), torch.rand(COSTS, generator=torch.Generator().manual_seed(0))
+    steps(search, 2)
+    choice = search.sample()
+    module = build_network(MACRO, choice, 0, search.supernet).train()
+    logits = module(part.images)
+    parts = [0, *(options.index(label) for options, label in zip(search.options, choice, strict=True)), 0]
+    energy, latency = (sum(cost[q, i, k, 0, 0] for i, k in enumerate(parts)) for q in range(2))
+    expected = torch.nn.functional.cross_entropy(logits, part.labels) + 0.5 * (energy * latency).log()
+    assert search.loss(choice, part, cost, 0.5) == pytest.approx(expected.item(), rel=1e-5)
+    assert search.accuracy(choice, part) == (logits.argmax(dim=1) == part.labels).float().mean()
+    assert search.loss(choice, part, None, 0.5) == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, part.labels).item(), rel=1e-5)
+
+
 def test_search_masks_impossible_candidates():
     search = make()  # block2 changes shape: it has no skip
     search.arch_step(toy(), torch.ones(COSTS), 1.0)

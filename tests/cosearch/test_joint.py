@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -53,16 +54,6 @@ def test_epochs_warm_up_then_search_both():
     assert second.best_edp_js == pytest.approx(second.best_power_mw * second.best_latency_ms**2 * 1e-9)
 
 
-def test_weights_warm_up_with_all_channels():
-    joint, asked = make(), []
-    step = joint.network.train_weights_step
-    joint.network.train_weights_step = lambda batch, widest: asked[-1].append(widest) or step(batch, widest=widest)
-    for _ in range(2):
-        asked.append([])
-        joint.run_epoch()
-    assert all(asked[0]) and asked[1] and not any(asked[1])
-
-
 def test_candidate_costs_of_the_derived_network_add_up():
     """Energy and latency of the chosen candidates, of stem and head are those of the network."""
     joint = make()
@@ -110,6 +101,25 @@ def test_weight_of_the_hardware_follows_the_targets(targets, votes):
     first, second = joint.run_epoch(), joint.run_epoch()
     assert (first.hw_weight, second.hw_weight) == tuple(SETTINGS.hw_weight * STEP**(n * votes) for n in (1, 2))
     assert (first.val_accuracy is None) == (not targets.min_accuracy) and first.best_edp_js < 1
+
+
+@pytest.mark.parametrize("hw_weight", [0.0, 0.1, 100.0])
+def test_polish_ends_where_no_move_helps(hw_weight):
+    joint, counted = make(hw_weight=hw_weight), []
+    for _ in range(joint.epochs):
+        joint.run_epoch()
+    state = copy.deepcopy(joint.state_dict())
+    found = joint.polish(lambda done, of: counted.append((done, of)))
+    assert str(joint.state_dict()) == str(state)
+    costs, val = joint.candidate_costs(), joint.splits.val
+    losses = {choice: joint.network.loss(choice, val, costs, hw_weight)
+              for choice in itertools.product(*joint.network.options)}
+    least = losses[tuple(found)]
+    assert least <= losses[tuple(joint.network.derive())]
+    assert all(loss >= least for choice, loss in losses.items() if sum(map(str.__ne__, choice, found)) == 1)
+    assert [done for done, _ in counted] == [*range(1, len(counted) + 1)] and counted[-1][0] <= counted[-1][1]
+    if hw_weight == 100:
+        assert found == ["skip", "skip"]
 
 
 def test_network_alone_is_searched_without_hardware():

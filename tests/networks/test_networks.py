@@ -169,12 +169,12 @@ def test_supernet_path_equals_derived_network():
     supernet = SuperNet(DIGITS, 0)
     for parameter in supernet.weight_parameters:
         torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
-    derived = build_network(DIGITS, CHOICE, 5, supernet).eval()
+    derived = build_network(DIGITS, CHOICE, 5, supernet)
     gates = torch.zeros(6, 10)
     for i, label in enumerate(CHOICE):
         gates[i, supernet.options[i].index(label)] = 1
     x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(supernet.eval()(x, gates), derived(x))
+    torch.testing.assert_close(supernet(x, gates), derived(x))
     torch.testing.assert_close(supernet(x, gates, backward_paths=2), derived(x))
 
 
@@ -195,11 +195,21 @@ def test_supernet_of_widths_equals_derived_network():
         torch.testing.assert_close(supernet(x, gates), derived(x))
 
 
-def test_widest_sample_has_all_channels():
-    for supernet, choice, gates in wide_samples(4):
-        wide = supernet.widest(gates)
-        named = [o[i] for o, i in zip(supernet.options, wide.argmax(dim=1).tolist(), strict=True)]
-        assert named == [*choice[:4], "4", "8", "16"] and torch.equal(wide.sum(dim=1).round(), torch.ones(7))
+@pytest.mark.parametrize("candidates", [WIDE.candidates, ("c3", "k3_e3_g2", "skip")])
+def test_path_alone_equals_derived_network(candidates):
+    macro = dataclasses.replace(WIDE, candidates=candidates, widths=(0.5, 1.0))
+    supernet, generator = SuperNet(macro, 0), torch.Generator().manual_seed(0)
+    for parameter in supernet.weight_parameters:
+        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
+    statistics = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
+    x = torch.rand(4, 1, 8, 8, generator=generator)
+    for _ in range(8):
+        gates = supernet.sample_gates(5.0, generator)
+        choice = [o[i] for o, i in zip(supernet.options, gates.argmax(dim=1).tolist(), strict=True)]
+        alone = supernet.run_path(x, choice)
+        torch.testing.assert_close(alone, build_network(macro, choice, 5, supernet)(x))
+    alone.square().sum().backward()
+    assert all(torch.equal(statistics[name], buffer) for name, buffer in supernet.named_buffers())
 
 
 def test_every_width_gets_gradient():
