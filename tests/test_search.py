@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ import yaml
 from dna_asic import goals
 from dna_asic import search as command
 from dna_asic.cosearch import journal
+from dna_asic.cosearch.compute import CPU
 from dna_asic.errors import SpecError
 from dna_asic.gads.space import FOLDER
 from dna_asic.mapping.layout import hardware_shapes
@@ -45,6 +47,13 @@ def command_line(macro, folder):
     pins = [x for pin in PINS for x in ("--set", pin)]
     return ["--macro", str(macro), *pins, "--warmup-epochs", "1", "--epochs", "2", "--train-epochs", "2",
             "--das-steps", "1", "--name", "run", "--runs-dir", str(folder), "--quiet"]
+
+
+@pytest.mark.parametrize("flags, chosen", [([], ["polished"]), (["--no-network-polish"], ["likeliest"])])
+def test_network_is_polished_unless_told_otherwise(flags, chosen):
+    joint = Mock()
+    joint.network.derive.return_value, joint.polish.return_value = ["likeliest"], ["polished"]
+    assert command.choose(command.parser().parse_args(flags), Mock(compute=CPU), joint, Mock()) == chosen
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dna_asic.networks.macro import SKIP, BlockKind, BlockPlace, Macro, out_size
 from dna_asic.spec.layer import Activation, LayerOp, LayerShape, LayerSpec, NetworkSpec, PoolOp, PoolSpec
 
+SOURCE = "features"  # what a block or head apart from a network reads
+
 
 def conv(name: str, source: str, c_in: int, c_out: int, hw: tuple[int, int], *, kernel: int = 1, stride: int = 1,
          groups: int = 1, activation: Activation = Activation.NONE, residual: str | None = None,
@@ -72,18 +74,12 @@ def head_layers(macro: Macro, source: str, channels: int | None = None) -> tuple
     return *layers, global_pool("pool", source, c, hw), conv("fc", "pool", c, macro.classes, (1, 1))
 
 
-def nominal_source(macro: Macro, index: int) -> str:
-    """The tensor that block `index` reads when no block before it is `skip`."""
-    return f"{macro.places[index - 1].name}_project" if index else "stem"
-
-
 def candidate_layers(macro: Macro) -> list[list[tuple[LayerSpec, ...]]]:
-    """Layers of each candidate of each searched block, in the order of `macro.options`, with the most channels.
-
-    Sources are nominal (no block before is `skip`); shapes do not depend on them.
+    """Layers of each candidate of each searched block, in the order of `macro.options`, with the most channels, reading
+    SOURCE.
     """
-    return [[block_layers(place, label, nominal_source(macro, i), macro.activation) for label in macro.options(place)]
-            for i, place in enumerate(macro.places)]
+    return [[block_layers(place, label, SOURCE, macro.activation) for label in macro.options(place)]
+            for place in macro.places]
 
 
 def part_layers(macro: Macro) -> dict[tuple[int, int, int, int], tuple[LayerSpec, ...]]:
@@ -96,13 +92,13 @@ def part_layers(macro: Macro) -> dict[tuple[int, int, int, int], tuple[LayerSpec
     parts, widths = {}, range(len(macro.widths))
     for j in widths:
         parts[0, 0, 0, j] = (stem_layer(macro, macro.channels[0][j]),)
-        parts[len(macro.places) + 1, 0, j, 0] = head_layers(macro, "features", macro.channels[-1][j])
+        parts[len(macro.places) + 1, 0, j, 0] = head_layers(macro, SOURCE, macro.channels[-1][j])
     for index, place in enumerate(macro.places, 1):
         for i, j in itertools.product(widths if place.changes_stage else (0,), widths):
             c_in = macro.channels[place.source][i if place.changes_stage else j]
             sized = dataclasses.replace(place, c_in=c_in, c_out=macro.channels[place.width][j])
             for k, label in enumerate(macro.options(place)):
-                parts[index, k, i, j] = block_layers(sized, label, "features", macro.activation)
+                parts[index, k, i, j] = block_layers(sized, label, SOURCE, macro.activation)
     return parts
 
 

@@ -1,5 +1,5 @@
-"""The supernet: every candidate of every searched block, one path run at a time; of channels that are searched, those
-beyond a sample's are blanked (FBNetV2, arXiv 2004.05565).
+"""The supernet: every candidate of every searched block, one path run at a time; a narrower network has the first
+channels of the widest. Where alpha learns, channels beyond a sample's are run and blanked (FBNetV2, arXiv 2004.05565).
 """
 
 from collections.abc import Sequence
@@ -7,18 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dna_asic.networks.blocks import (
-    block_layers,
-    candidate_layers,
-    expand,
-    head_layers,
-    nominal_source,
-    stem_layer,
-)
+from dna_asic.networks.blocks import SOURCE, block_layers, candidate_layers, expand, head_layers, stem_layer
 from dna_asic.networks.macro import Macro
 from dna_asic.networks.modules import LayerGraph, run_layers
-
-SOURCE = "features"  # what a block or the head reads
 
 
 class SuperNet(nn.Module):
@@ -36,7 +27,7 @@ class SuperNet(nn.Module):
             self.stem = LayerGraph((stem_layer(macro),))
             self.blocks = nn.ModuleList(nn.ModuleList(LayerGraph(layers) for layers in candidates)
                                         for candidates in candidate_layers(macro))
-            self.head = LayerGraph(head_layers(macro, nominal_source(macro, len(self.blocks))), biased=("fc",))
+            self.head = LayerGraph(head_layers(macro, SOURCE), biased=("fc",))
         width = max(map(len, self.options))
         self.alpha = nn.Parameter(torch.zeros(len(self.options), width))
         self.register_buffer("valid", torch.tensor([[i < len(o) for i in range(width)] for o in self.options]))
