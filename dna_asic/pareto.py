@@ -8,6 +8,7 @@ points are kept, half-finished ones gone on with. Whole runs of other methods, a
 import argparse
 import contextlib
 import functools
+import hashlib
 import multiprocessing
 import os
 import shutil
@@ -100,10 +101,12 @@ def pareto(args: argparse.Namespace) -> dict:
 
 
 def plan(args: argparse.Namespace, folder: Path) -> list[argparse.Namespace]:
-    """The arguments of each search: of `joint` one per weight, of other modes one."""
+    """The arguments of each search: of `joint` one per weight, of other modes one. All share one warm-up."""
     common = {k: getattr(args, k, v) for k, v in vars(search.parser().parse_args([])).items()} | {
         "runs_dir": folder, "json": False, "quiet": args.quiet or args.processes > 1 or args.ray is not None,
         "program": "python -m dna_asic.search", "command_line": args.command_line}
+    alike = sorted((k, str(v)) for k, v in common.items() if k not in (*search.NOT_KEPT, "mode", "hw_weight"))
+    common["warm_up"] = folder / f"warm-up-{hashlib.sha256(repr(alike).encode()).hexdigest()[:12]}.pt"
     points = [(mode, f"{mode}-{weight:g}" if mode == Mode.JOINT else mode, weight)
               for mode in dict.fromkeys(args.mode or [str(Mode.JOINT)])
               for weight in (args.hw_weights or spaced(args.points) if mode == Mode.JOINT else spaced(1))]

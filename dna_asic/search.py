@@ -54,7 +54,7 @@ from dna_asic.technology import Technology, load_technology
 
 ARGUMENTS, CHECKPOINT, TRAINING, WEIGHTS = "arguments.json", "checkpoint.pt", "training.pt", "weights.safetensors"
 # Arguments that do not say what is searched.
-NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name")
+NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name", "warm_up")
 RANGES = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
           "das_steps": (1, math.inf), "hw_weight": (0, math.inf), "supernet_rate": (1e-9, math.inf),
           "seed": (0, 2**63 - 1)}
@@ -104,6 +104,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--das-steps", type=int, default=40,
                    help="steps of the final accelerator search (default: %(default)s)")
     goals.add_target_arguments(p)
+    p.set_defaults(warm_up=None)  # file that searches alike but for mode and lambda share
 
 
 def main(argv=None, prog=None) -> int:
@@ -262,9 +263,10 @@ def choose(args, inputs: Inputs, joint: JointSearch, bars: StageBars) -> list[st
 def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:
     """The joint loop, from its last checkpoint if there is one, and the seconds that this took in earlier sessions.
 
-    A checkpoint is written after each epoch. Raises SpecError for one that cannot be read.
+    A checkpoint is written after each epoch; that of the last one of the warm-up is args.warm_up too, and where this is
+    there, the search goes on from it. Raises SpecError for one that cannot be read.
     """
-    started, earlier_s, path = time.monotonic(), 0.0, run.path / CHECKPOINT
+    started, earlier_s, path, shared = time.monotonic(), 0.0, run.path / CHECKPOINT, args.warm_up
     settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight,
                              batch=args.batch)
     steps = steps_per_epoch(len(inputs.splits.train.labels), settings.batch, inputs.compute.ranks > 1)
@@ -281,11 +283,18 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
         with read_checkpoint(path, "search anew") as state:
             joint.load_state_dict(state["joint"])
             earlier_s = state["seconds"]
+    elif shared and shared.exists():
+        with read_checkpoint(shared, "warm up anew") as state:
+            joint.load_warm_up(state["joint"])
+            earlier_s = state["seconds"]
     done = itertools.count(joint.epoch * steps + 1)
     while joint.epoch < joint.epochs:
         record = joint.run_epoch(lambda: bars("co-search", next(done), joint.epochs * steps))
         if inputs.compute.rank == 0:
-            save_checkpoint(path, {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started})
+            state = {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started}
+            save_checkpoint(path, state)
+            if shared and joint.epoch == args.warmup_epochs:
+                save_checkpoint(shared, state)
         if record.best_edp_js is not None:
             bars.show(loss=f"{record.task_loss:.3f}", edp=f"{record.best_edp_js:.2e}",
                       H=f"{record.alpha_entropy:.2f}/{record.gamma_entropy:.2f}")

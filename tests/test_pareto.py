@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from dna_asic import pareto, search
+from dna_asic.cosearch.joint import JointSearch
 from dna_asic.errors import InfeasibleDesign, TargetMissed, ToolError
 from dna_asic.report.files import write_json_atomically
 from dna_asic.runs import MARKER, RunFolder
@@ -91,6 +92,24 @@ def test_points_without_a_design_are_told(searched, tmp_path, capsys):
     assert "not shown: " in printed and "no chip keeps max_power_mw 1" in printed and "pareto: points=2" in printed
     assert command(tmp_path, "--hw-weights", "0.1") == 2
     assert "No point has a design" in capsys.readouterr().err
+
+
+def test_points_warm_up_together(tmp_path, monkeypatch):
+    """And end as a search alone does."""
+    epochs, run_epoch = [], JointSearch.run_epoch
+    monkeypatch.setattr(JointSearch, "run_epoch", lambda self, tick: epochs.append(self.epoch) or run_epoch(self, tick))
+    short = ["--set", "chunks=1", "--warmup-epochs", "2", "--epochs", "1", "--train-epochs", "1", "--das-steps", "1",
+             "--quiet", "--runs-dir", str(tmp_path)]
+    modes = ["--mode", "joint", "--mode", "sequential", "--hw-weights", "0.01,1"]
+    assert pareto.main([*short, *modes, "--name", "p"]) == 0
+    assert epochs == [0, 1, 2, 2, 2]
+    assert search.main([*short, "--hw-weight", "1", "--name", "alone"]) == 0
+    alone, shared = (json.loads((tmp_path / run / "history.json").read_text()) for run in ("alone", "p/joint-1"))
+    assert shared == alone and (tmp_path / "p/joint-1/design.yaml").read_text() == (
+        tmp_path / "alone/design.yaml").read_text()
+    epochs.clear()
+    assert pareto.main([*short, "--name", "p", "--hw-weights", "0.1", "--supernet-rate", "0.1"]) == 0
+    assert epochs == [0, 1, 2]
 
 
 def test_wrong_options_of_a_kept_point(searched, tmp_path, capsys):

@@ -212,6 +212,11 @@ class JointSearch:
             self.accelerator.load_state_dict(state["accelerator"])
         self.history = [EpochRecord(**r) for r in state["history"]]
 
+    def load_warm_up(self, state: dict) -> None:
+        """Go on from the `state_dict` of a search that has only warmed up, with this one's accelerator and lambda."""
+        own = self.state_dict()
+        self.load_state_dict(state | {key: own[key] for key in ("accelerator", "hw_weight")})
+
 
 def _mean(values):
     return sum(values) / len(values)
