@@ -18,9 +18,9 @@ from dna_asic import learning
 from dna_asic.cosearch.checkpoints import read_checkpoint
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.training import evaluate, train_network
-from dna_asic.networks import Macro, build_network, load_macro
+from dna_asic.networks import Macro, build_network
 from dna_asic.runs import RunFolder
-from dna_asic.search import ARGUMENTS, CHECKPOINT, THREADS
+from dna_asic.search import ARGUMENTS, CHECKPOINT, THREADS, load_inputs
 
 
 def sample_networks(macro: Macro, count: int, seed: int) -> list[list[str]]:
@@ -47,9 +47,8 @@ def main():
     torch.set_num_threads(THREADS)
     run = RunFolder.open(args.run)
     searched = Namespace(**json.loads(run.require(ARGUMENTS, "make search").read_text(encoding="utf-8")))
-    splits = learning.load_splits(searched)
-    macro = load_macro(searched.macro or searched.dataset.partition(":")[0]).fitted(splits.input_shape,
-                                                                                     splits.num_classes)
+    inputs = load_inputs(searched)
+    macro, splits = inputs.macro, inputs.splits
     search = NetworkSearch(macro, DnsSettings(), searched.seed)
     with read_checkpoint(run.path / CHECKPOINT, "search anew") as state:
         search.load_state_dict(state["joint"]["network"])

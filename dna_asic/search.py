@@ -255,9 +255,10 @@ def learn(args, inputs: Inputs, run: RunFolder,
 
 def choose(args, inputs: Inputs, joint: JointSearch, bars: StageBars) -> list[str]:
     """The network that the search ends with."""
-    if args.no_network_polish or inputs.compute.rank:
-        return inputs.compute.told(joint.network.derive())
-    return inputs.compute.told(joint.polish(lambda done, of: bars("network polish", done, of)))
+    if args.no_network_polish:
+        return joint.network.derive()
+    found = None if inputs.compute.rank else joint.polish(lambda done, of: bars("network polish", done, of))
+    return inputs.compute.told(found)
 
 
 def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:

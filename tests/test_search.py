@@ -56,6 +56,13 @@ def test_network_is_polished_unless_told_otherwise(flags, chosen):
     assert command.choose(command.parser().parse_args(flags), Mock(compute=CPU), joint, Mock()) == chosen
 
 
+def test_other_processes_take_the_network_of_the_first():
+    joint, compute = Mock(), Mock(rank=1)
+    compute.told.return_value = ["of the first"]
+    assert command.choose(command.parser().parse_args([]), Mock(compute=compute), joint, Mock()) == ["of the first"]
+    joint.polish.assert_not_called()
+
+
 @pytest.fixture
 def arguments(macro, tmp_path):
     return command_line(macro, tmp_path)

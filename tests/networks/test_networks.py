@@ -212,6 +212,29 @@ def test_path_alone_equals_derived_network(candidates):
     assert all(torch.equal(statistics[name], buffer) for name, buffer in supernet.named_buffers())
 
 
+def test_channels_that_do_not_count_are_not_run():
+    """A network alone runs its own; where alpha learns, up to the next option: the wider have that one's gradient."""
+    macro, ran = dataclasses.replace(WIDE, widths=(0.25, 0.5, 0.75, 1.0)), {}
+    supernet, x = SuperNet(macro, 0), torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for parameter in supernet.weight_parameters:
+        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
+    for graph in (supernet.stem, *(g for block in supernet.blocks for g in block), supernet.head):
+        for name, unit in graph.units.items():
+            unit.register_forward_hook(lambda unit, x, y, name=name: ran.update({name: y.shape[1]}))
+    choice = ["c3"] * 4 + ["1", "2", "4"]
+    supernet.run_path(x, choice)
+    assert ran == {layer.name: layer.out_channels for layer in expand(macro, choice).layers}
+    gates = torch.zeros_like(supernet.alpha)
+    for row, options, label in zip(gates, supernet.options, choice, strict=True):
+        row[options.index(label)] = 1
+    gates.requires_grad_()
+    supernet(x, gates).square().sum().backward()
+    next_wider = expand(macro, ["c3"] * 4 + ["2", "4", "8"]).layers
+    assert ran == {layer.name: layer.out_channels for layer in next_wider}
+    grad = gates.grad[4:7]
+    assert (grad[:, 1] != grad[:, 0]).all() and torch.equal(grad[:, 1:2].expand(-1, 3), grad[:, 1:4])
+
+
 def test_every_width_gets_gradient():
     supernet, _, gates = next(iter(wide_samples(1)))
     gates.requires_grad_()
