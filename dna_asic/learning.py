@@ -37,9 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cutout", type=int, default=TrainSettings.cutout, metavar="PIXELS",
                        help="side of the square that is blanked in each image that the derived network trains with "
                             "(default: %(default)s)")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                       help="cpu: float32; cuda: bfloat16, and a seed need not give one network; auto: cuda where it "
-                            "is, but the CPU for digits (default: %(default)s)")
+    group.add_argument("--device", choices=("auto", "cpu", "cpu-bf16", "cuda"), default="auto",
+                       help="cpu: float32 on one core; cpu-bf16: bfloat16 on all cores of a processor that has it; "
+                            "cuda: bfloat16; with these two a seed need not give one network; auto: cuda where it is, "
+                            "but the CPU for digits (default: %(default)s)")
 
 
 def load_splits(args: argparse.Namespace) -> DatasetSplits:

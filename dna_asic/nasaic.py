@@ -55,7 +55,8 @@ PRICED_BY = ("cost", "mapping", "spec", "technology", "cosearch", "networks/resn
 TRAINED_BY = ("cosearch/training.py", "data", "networks")
 TRAINING = "training.pt"
 IMAGES = ("dataset", "image_size", "train_images", "test_images")  # arguments that `make sim` needs
-RANGES = {name: (1, math.inf) for name in ("episodes", "hardware_steps", "train_epochs", "final_epochs")} | {
+RANGES = {name: (1, math.inf) for name in ("episodes", "hardware_steps", "train_epochs", "final_epochs",
+                                                 "proxy_images")} | {
     name: (0, math.inf) for name in ("rho", "seed")} | {
     name: (1e-30, math.inf) for name in ("times", "max_latency_cycles", "max_energy_j", "max_area_mm2")}
 TIMES = 2.0  # the run's latency and energy: its network has depthwise layers, NASAIC's space has none
@@ -109,6 +110,8 @@ def parser() -> argparse.ArgumentParser:
     learning.add_arguments(p)
     p.add_argument("--train-epochs", type=int, default=5,
                    help="epochs after which a network is judged (default: %(default)s)")
+    p.add_argument("--proxy-images", type=int, metavar="N",
+                   help="images that it learns from until then, as many of each class (default: all)")
     p.add_argument("--final-epochs", type=int, default=30,
                    help="epochs of the network that a flow ends with (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
@@ -213,13 +216,15 @@ class Flows:
         self.compute = compute
         self.space = NasaicSpace(input_shape=splits.input_shape, classes=splits.num_classes)
         self.prices_key = sources_digest(PRICED_BY)
-        images = [compute.device.type, args.seed, args.dataset, *(getattr(args, name) for name in learning.RANGES)]
+        images = [compute.device.type, compute.mixed, args.seed, args.dataset, args.proxy_images,
+                  *(getattr(args, name) for name in learning.RANGES)]
         key = _digest(*images, args.episodes, args.hardware_steps, args.rho, args.train_epochs, args.final_epochs,
                       to_plain(self.limits), self.silicon.technology.name, self.silicon.clk_period_ns,
                       self.silicon.memory_latency_cycles, self.prices_key, sources_digest((*TRAINED_BY, "quantize")))
         self.folder = args.out / f"{args.dataset.partition(':')[0]}-{key}"
+        fewer = splits.with_train_images(args.proxy_images, args.seed) if args.proxy_images else splits
         self.accuracy = ProxyAccuracy(
-            space=self.space, splits=splits, epochs=args.train_epochs, seed=args.seed, compute=compute,
+            space=self.space, splits=fewer, epochs=args.train_epochs, seed=args.seed, compute=compute,
             settings=dataclasses.replace(learning.train_settings(args), cutout=0),
             folder=args.out / "accuracy" / _digest(*images, args.train_epochs, sources_digest(TRAINED_BY)))
 

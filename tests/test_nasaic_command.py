@@ -52,6 +52,16 @@ def test_flows_end_with_runs_that_are_kept(tmp_path, capsys, monkeypatch):
     assert nasaic.main(arguments(tmp_path, *SPECS)) == 0 and capsys.readouterr().out.splitlines()[-3:] == first[-3:]
 
 
+def test_networks_are_judged_by_fewer_images_and_the_last_trained_with_all(tmp_path, monkeypatch):
+    judged, trained, train = set(), [], nasaic.train_network
+    monkeypatch.setattr(ProxyAccuracy, "__call__",
+                        lambda self, network: judged.add(len(self.splits.train.labels)) or 0.5)
+    monkeypatch.setattr(nasaic, "train_network", lambda module, splits, *rest, **more: trained.append(
+        len(splits.train.labels)) or train(module, splits, *rest, **more))
+    assert nasaic.main(arguments(tmp_path, *SPECS, "--flow", "nas-asic", "--proxy-images", "50")) == 0
+    assert judged == {50} and trained == [1438]
+
+
 def test_specs_follow_the_run(tmp_path, capsys):
     run, _ = make_run(tmp_path)
     own = json.loads((run.path / "summary.json").read_text())

@@ -26,7 +26,8 @@ def require_one_process(what: str) -> None:
 
 @dataclass(frozen=True)
 class Compute:
-    """A device; `mixed`: convolutions in bfloat16 with channels last, while weights, sums and losses stay float32.
+    """A device; `mixed`: convolutions in bfloat16 with channels last, while weights, sums and losses stay float32, and
+    a CPU takes all cores.
 
     rank, ranks: this is one of so many processes that train alike, each with its share of every batch; the first of
     them says what is not learnt.
@@ -39,8 +40,8 @@ class Compute:
 
     @classmethod
     def named(cls, name: str, dataset: str) -> "Compute":
-        """`cpu` in float32, `cuda` in mixed precision, or `auto`: CUDA where it is, but the CPU for `digits`, which are
-        too small for it. Raises SpecError where `cuda` is asked for and is not there.
+        """`cpu` in float32, `cpu-bf16` and `cuda` in mixed precision, or `auto`: CUDA where it is, but the CPU for
+        `digits`, which are too small for it. Raises SpecError for what is not there.
         """
         rank, ranks = started_as()
         present = torch.cuda.is_available()
@@ -50,6 +51,13 @@ class Compute:
         if name == "cuda" or (name == "auto" and present and dataset != "digits"):
             own = f"cuda:{os.environ['LOCAL_RANK']}" if ranks > 1 else "cuda"
             return cls(torch.device(own), True, rank, ranks)
+        if name == "cpu-bf16":
+            has = torch.cpu.get_capabilities()
+            if not any(has.get(instructions) for instructions in BF16_INSTRUCTIONS):
+                raise SpecError(f"--device must be one that is here, not cpu-bf16: PyTorch {torch.__version__} finds "
+                                f"none of {', '.join(BF16_INSTRUCTIONS)} in this processor; use cpu.")
+            os.environ["ONEDNN_MAX_CPU_ISA"] = "ALL"  # which has no bfloat16 below; read at the first convolution
+            return cls(CPU.device, True, rank, ranks)
         return cls(CPU.device, CPU.mixed, rank, ranks)
 
     def place(self, module: nn.Module) -> nn.Module:
@@ -60,6 +68,17 @@ class Compute:
     def autocast(self) -> torch.autocast:
         """The context of a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Within it PyTorch has the threads that training takes here; before and after, those that all else does."""
+        before = torch.get_num_threads()
+        if self.mixed and self.device.type == "cpu":
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.ranks))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:
@@ -115,4 +134,5 @@ class Compute:
 
 
 LONGEST_WAIT = datetime.timedelta(hours=12)  # of the others, while the first searches the accelerator
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 CPU = Compute()

@@ -21,6 +21,9 @@ JUDGED = 512  # images at most whose statistics normalise them
 class DnsSettings:
     """Weights by SGD with a cosine over `epochs`; alpha by Adam; temperature decays geometrically per epoch.
 
+    weights_follow_alpha: a step of the weights samples its network by alpha, as DNA does; else all networks are as
+    likely, so that what alpha has turned away from is still judged by weights as well trained.
+
     The defaults suit a small dataset and a search of minutes. DNA's authors search CIFAR for 90 epochs with weight
     rate 0.025, arch rate 3e-4, temperature 5 and decay 0.975 in later work.
     """
@@ -35,6 +38,7 @@ class DnsSettings:
     temperature: float = 5.0
     temperature_decay: float = 0.9
     backward_paths: int = 2
+    weights_follow_alpha: bool = False
 
 
 class ArchLosses(NamedTuple):
@@ -79,7 +83,7 @@ class NetworkSearch:
         images, labels = batch
         self.supernet.train()
         with self.compute.autocast():
-            loss = F.cross_entropy(self.supernet.run_path(images, self.sample()), labels)
+            loss = F.cross_entropy(self.supernet.run_path(images, self._sample_for_weights()), labels)
         self._weights.zero_grad(set_to_none=True)
         loss.backward()
         self.compute.average(self.supernet.weight_parameters)
@@ -123,7 +127,7 @@ class NetworkSearch:
     def logits(self, choice: Sequence[str], images: Tensor) -> Tensor:
         """float32 [N, classes] of that network and uint8 images [N, C, H, W]."""
         self.supernet.train()
-        with self.compute.autocast():
+        with self.compute.busy(), self.compute.autocast():
             return torch.cat([self.supernet.run_path(to_float(x), choice).float()
                               for x in images.chunk(math.ceil(len(images) / JUDGED))])
 
@@ -138,6 +142,11 @@ class NetworkSearch:
             raise SpecError(f"hw_cost must be finite numbers {[2, *parts.shape]}, not {list(hw_cost.shape)} or with "
                             f"infinities; price every candidate.")
         return (parts * hw_cost.detach().to(parts.device).float()).flatten(1).sum(dim=1).log().sum()
+
+    def _sample_for_weights(self) -> list[str]:
+        if self.settings.weights_follow_alpha:
+            return self.sample()
+        return [o[int(torch.randint(len(o), (1,), generator=self.generator))] for o in self.options]
 
     def sample(self) -> list[str]:
         """Options of one hard Gumbel sample."""

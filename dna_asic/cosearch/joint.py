@@ -108,13 +108,14 @@ class JointSearch:
         weight_losses, arch_losses, whole = [], [], self.network.compute.ranks > 1
         val_order = batches(len(self.splits.val.labels), self.settings.batch, self.generator, whole)
         train_order = batches(len(self.splits.train.labels), self.settings.batch, self.generator, whole)
-        for i, index in enumerate(train_order):
-            images = self._batch(self.splits.train, index, True)
-            weight_losses.append(self.network.train_weights_step(images))
-            if joint:
-                val = self._batch(self.splits.val, val_order[i % len(val_order)], False)
-                arch_losses.append(self.network.arch_step(val, hw_cost, self.hw_weight))
-            tick()
+        with self.network.compute.busy():
+            for i, index in enumerate(train_order):
+                images = self._batch(self.splits.train, index, True)
+                weight_losses.append(self.network.train_weights_step(images))
+                if joint:
+                    val = self._batch(self.splits.val, val_order[i % len(val_order)], False)
+                    arch_losses.append(self.network.arch_step(val, hw_cost, self.hw_weight))
+                tick()
         record = EpochRecord(epoch=self.epoch, weight_loss=_mean(weight_losses), **hardware)
         if joint:
             record = dataclasses.replace(

@@ -71,7 +71,8 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
         return loss.detach()
 
     one = to_float(compute.share(images[:settings.batch]))
-    with compute.captured(module, one) if whole and compute.captures else contextlib.nullcontext():
+    captured = compute.captured(module, one) if whole and compute.captures else contextlib.nullcontext()
+    with compute.busy(), captured:
         for epoch in range(first, epochs):
             module.train()
             losses = [step(index) for index in batches(len(labels), settings.batch, generator, whole)]
@@ -132,7 +133,7 @@ def augment(images: Tensor, generator: torch.Generator, *, mirror: bool, cutout:
 def evaluate(module: nn.Module, images: Tensor, labels: Tensor, batch: int = 256, compute: Compute = CPU) -> float:
     """Share of right answers of the float network, in evaluation mode and float32; it is left on the CPU."""
     module.eval().to(compute.device)
-    with torch.no_grad():
+    with compute.busy(), torch.no_grad():
         parts = zip(images.split(batch), labels.split(batch), strict=True)
         right = [(module(to_float(x.to(compute.device))).argmax(1) == y.to(compute.device)).sum() for x, y in parts]
     module.cpu()

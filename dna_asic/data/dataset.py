@@ -52,6 +52,11 @@ class DatasetSplits:
         parts = zip(self.train, self.val, strict=True)
         return dataclasses.replace(self, train=Subset(*(torch.cat(part) for part in parts)))
 
+    def with_train_images(self, count: int, seed: int) -> "DatasetSplits":
+        """The same with at most `count` images to train with, drawn by `seed`, as many of each class."""
+        index = torch.from_numpy(balanced(self.train.labels.numpy(), count, seed))
+        return dataclasses.replace(self, train=Subset(*(tensor[index] for tensor in self.train)))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labelled:

@@ -22,8 +22,9 @@ class ConvUnit(nn.Module):
         self.spec, shape = spec, spec.shape
         self.conv, self.norm = None, None
         if shape.op is LayerOp.MAC and not spec.average:
+            alike = len(set(_sides(spec))) == 1  # then the convolution pads: faster than beforehand
             self.conv = nn.Conv2d(shape.g * shape.c, spec.out_channels, (shape.r, shape.s), stride=shape.stride,
-                                  groups=shape.g, bias=biased)
+                                  padding=shape.pad if alike else 0, groups=shape.g, bias=biased)
             nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
             self.norm = None if biased else nn.BatchNorm2d(spec.out_channels)
             if biased:
@@ -39,7 +40,9 @@ class ConvUnit(nn.Module):
 
     def pre_pool(self, x: Tensor, residual: Tensor | None = None, spec: LayerSpec | None = None) -> Tensor:
         """Output before fused pooling and channel shuffle: what requantisation produces."""
-        y = self._reduce(_pad(x, self.spec)) if spec is None else self._reduce_first(_pad(x, spec), spec)
+        if self.conv is None or self.conv.padding == (0, 0):
+            x = _pad(x, self.spec)
+        y = self._reduce(x) if spec is None else self._reduce_first(x, spec)
         if residual is not None:
             y = y + residual
         if self.spec.activation is Activation.NONE:
@@ -54,7 +57,7 @@ class ConvUnit(nn.Module):
             return self._reduce(x)
         conv, norm, out = self.conv, self.norm, spec.out_channels
         bias = None if conv.bias is None else conv.bias[:out]
-        y = F.conv2d(x, conv.weight[:out, :spec.shape.c], bias, spec.shape.stride, groups=spec.shape.g)
+        y = F.conv2d(x, conv.weight[:out, :spec.shape.c], bias, conv.stride, conv.padding, groups=spec.shape.g)
         return y if norm is None else F.batch_norm(y, None, None, norm.weight[:out], norm.bias[:out], training=True,
                                                    eps=norm.eps)
 
@@ -86,11 +89,15 @@ class ConvUnit(nn.Module):
             return weight * scale[:, None, None, None], bias
 
 
-def _pad(x: Tensor, spec: LayerSpec) -> Tensor:
-    """Zero padding: `pad` at the top and left, at the bottom and right what p and q ask (negative: cropped)."""
+def _sides(spec: LayerSpec) -> tuple[int, int, int, int]:
+    """Zeros left, right, above and below: `pad`, and right and below what q and p ask (negative: cropped)."""
     s = spec.shape
     right, bottom = (s.q - 1) * s.stride + s.s - s.pad - s.w, (s.p - 1) * s.stride + s.r - s.pad - s.h
-    return F.pad(x, (s.pad, right, s.pad, bottom)) if (s.pad, right, bottom) != (0, 0, 0) else x
+    return s.pad, right, s.pad, bottom
+
+
+def _pad(x: Tensor, spec: LayerSpec) -> Tensor:
+    return F.pad(x, _sides(spec)) if any(_sides(spec)) else x
 
 
 class LayerGraph(nn.Module):

@@ -1,12 +1,13 @@
 """The network search and the training of one network."""
 
 import math
+import os
 
 import pytest
 import torch
 
 from dna_asic.cosearch.compute import CPU, Compute
-from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
+from dna_asic.cosearch.dns import JUDGED, DnsSettings, NetworkSearch
 from dna_asic.cosearch.training import TrainSettings, augment, batches, evaluate, train_network
 from dna_asic.data import DatasetSplits, Subset
 from dna_asic.errors import SpecError
@@ -103,6 +104,27 @@ def test_loss_of_one_network_is_that_of_its_module():
         torch.nn.functional.cross_entropy(logits, part.labels).item(), rel=1e-5)
 
 
+def test_logits_of_many_images_come_in_parts_normalised_each_by_itself():
+    search, images = make(), toy(JUDGED + 80).images
+    choice = search.sample()
+    with torch.no_grad():
+        parts = [search.supernet.run_path(x, choice) for x in images.chunk(2)]
+    assert torch.equal(search.logits(choice, images), torch.cat(parts))
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_weights_learn_from_all_networks_or_from_those_that_alpha_samples(follow, monkeypatch):
+    search, seen = make(weights_follow_alpha=follow), []
+    monkeypatch.setattr(search.supernet, "run_path", lambda x, choice: seen.append(choice) or torch.zeros(
+        len(x), 4, requires_grad=True))
+    with torch.no_grad():
+        search.supernet.alpha[:, 1] = 100.0
+    for _ in range(200):
+        search.train_weights_step(toy(4))
+    sampled = [set(labels) for labels in zip(*seen, strict=True)]
+    assert sampled == [{options[1]} if follow else set(options) for options in search.options]
+
+
 def test_search_masks_impossible_candidates():
     search = make()  # block2 changes shape: it has no skip
     search.arch_step(toy(), torch.ones(COSTS), 1.0)
@@ -190,6 +212,24 @@ def test_compute_wrong_cuda_where_it_is_not(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SpecError, match="--device must be one that is here, not cuda: PyTorch .* use cpu"):
         Compute.named("cuda", "digits")
+
+
+def test_compute_in_bfloat16_on_the_cpu(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": False, "avx512_bf16": True})
+    compute = Compute.named("cpu-bf16", "digits")
+    assert compute == Compute(torch.device("cpu"), True) and os.environ["ONEDNN_MAX_CPU_ISA"] == "ALL"
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    with compute.busy():
+        assert torch.get_num_threads() == 3
+    with CPU.busy():
+        assert torch.get_num_threads() == 1
+
+
+def test_compute_wrong_bfloat16_where_it_is_not(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": False})
+    with pytest.raises(SpecError, match="not cpu-bf16: PyTorch .* none of avx512_bf16, amx_bf16 in this .* use cpu"):
+        Compute.named("cpu-bf16", "digits")
 
 
 def test_batches_cover_and_leave_no_single_image():

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from dna_asic.cosearch.compute import Compute
 from dna_asic.cosearch.das import AcceleratorSearch
 from dna_asic.cosearch.dns import DnsSettings, NetworkSearch
 from dna_asic.cosearch.gumbel import GumbelSettings
@@ -52,6 +53,16 @@ def test_epochs_warm_up_then_search_both():
     assert joint.history == [first, second] and joint.epochs == 3
     assert (first.hw_weight, second.hw_weight, second.val_accuracy) == (None, SETTINGS.hw_weight, None)
     assert second.best_edp_js == pytest.approx(second.best_power_mw * second.best_latency_ms**2 * 1e-9)
+
+
+def test_processes_without_an_accelerator_take_costs_and_lambda_of_the_first(monkeypatch):
+    joint, taken = JointSearch(MACRO, SPLITS, NetworkSearch(MACRO, DnsSettings(epochs=2), 0), None,
+                               dataclasses.replace(SETTINGS, warmup_epochs=0), 0), []
+    said, step = (torch.rand(2, 4, 4, 1, 1), 0.7), joint.network.arch_step
+    monkeypatch.setattr(Compute, "told", lambda self, value=None: said)
+    monkeypatch.setattr(joint.network, "arch_step", lambda batch, *rest: taken.append(rest) or step(batch, *rest))
+    assert joint.run_epoch().hw_weight == 0.7
+    assert len(taken) == 3 and all(costs is said[0] and lam == 0.7 for costs, lam in taken)
 
 
 def test_candidate_costs_of_the_derived_network_add_up():

@@ -103,6 +103,16 @@ def test_subset_is_balanced_and_seeded():
     assert torch.equal(other.test.images, splits.test.images)
 
 
+def test_fewer_images_to_train_with():
+    splits = load_dataset("digits", 0)
+    fewer, again = (splits.with_train_images(103, 0) for _ in range(2))
+    assert part_sizes(fewer) == [103, *part_sizes(splits)[1:]] and torch.bincount(fewer.train.labels).tolist() == (
+        torch.bincount(again.train.labels).tolist())
+    assert set(torch.bincount(fewer.train.labels).tolist()) == {10, 11}
+    rows = (splits.train.images.flatten(1)[None] == fewer.train.images.flatten(1)[:, None]).all(dim=2)
+    assert rows.any(dim=1).all() and torch.equal(fewer.train.images, again.train.images)
+
+
 def test_subset_of_all_is_all():
     assert part_sizes(load_dataset("digits", 0, train_images=10**6, test_images=10**6)) == part_sizes(
         load_dataset("digits", 0))
