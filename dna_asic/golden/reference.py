@@ -1,7 +1,7 @@
 """A quantised network in plain integers, written from the rules of `spec.quant`; it knows nothing of tiles.
 
-Sums of products run as float64 convolutions: every partial sum is an integer below 2**53, so they are exact in any
-order. Everything after them is int64.
+Sums of products run as convolutions in float64, or in float32 where the weights leave every partial sum below 2**24:
+integers that the format holds, so they are exact in any order. Everything after them is int64.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from dna_asic.spec.layer import LayerOp, LayerSpec, PoolOp
 from dna_asic.spec.quant import QuantLayer, QuantSpec
 
 _INT32 = 1 << 31
-_BATCH = 256  # images at a time, to bound memory
+_BATCH, _BATCH_CPU = 256, 32  # images at a time: a CPU's caches hold the tensors of few
 
 
 def run_golden(quant: QuantSpec, x: np.ndarray, device: torch.device | str = "cpu") -> dict[str, np.ndarray]:
@@ -29,16 +29,20 @@ def run_golden(quant: QuantSpec, x: np.ndarray, device: torch.device | str = "cp
     if x.dtype != np.int8 or x.ndim != 4 or x.shape[1:] != tuple(quant.network.input_shape):
         raise SpecError(f"Golden input must be int8 [N, {', '.join(map(str, quant.network.input_shape))}], "
                         f"not {x.dtype} {list(x.shape)}; see quantize.quantize_input.")
-    starts = range(0, max(1, len(x)), _BATCH)
-    parts = [_run(quant, torch.from_numpy(x[i:i + _BATCH]).to(device, torch.int64)) for i in starts]
+    parts = [_run(quant, torch.from_numpy(part).to(device, torch.int64)) for part in _parts(x, device)]
     return {name: np.concatenate([p[name].to("cpu", torch.int8).numpy() for p in parts]) for name in parts[0]}
 
 
 def accuracy(quant: QuantSpec, x: np.ndarray, labels: np.ndarray, device: torch.device | str = "cpu") -> float:
     """Share of int8 images [N, C, H, W] whose largest logit (the first of equals) is the label's."""
-    parts = [x[i:i + _BATCH] for i in range(0, len(x), _BATCH)]
-    logits = np.concatenate([run_golden(quant, part, device)[quant.network.layers[-1].name] for part in parts])
+    last = quant.network.layers[-1].name
+    logits = np.concatenate([run_golden(quant, part, device)[last] for part in _parts(x, device)])
     return float((logits.reshape(len(logits), -1).argmax(1) == np.asarray(labels)).mean())
+
+
+def _parts(x: np.ndarray, device: torch.device | str) -> list[np.ndarray]:
+    batch = _BATCH_CPU if torch.device(device).type == "cpu" else _BATCH
+    return [x[i:i + batch] for i in range(0, max(1, len(x)), batch)]
 
 
 def _run(quant: QuantSpec, x: Tensor) -> dict[str, Tensor]:
@@ -84,9 +88,11 @@ def _pad(layer: LayerSpec, x: Tensor) -> Tensor:
 
 
 def _mac(layer: LayerSpec, q: QuantLayer, x: Tensor) -> Tensor:
-    weight = torch.from_numpy(np.asarray(q.weight, dtype=np.float64)).to(x.device)
+    largest = 128 * np.abs(np.asarray(q.weight, dtype=np.int64)).sum(axis=(1, 2, 3)).max(initial=0)
+    sums = torch.float32 if largest < 1 << 24 else torch.float64
+    weight = torch.from_numpy(np.asarray(q.weight)).to(x.device, sums)
     with torch.backends.cudnn.flags(enabled=False):  # which may take a transform, and so round
-        return F.conv2d(_pad(layer, x).double(), weight, stride=layer.shape.stride, groups=layer.shape.g).long()
+        return F.conv2d(_pad(layer, x).to(sums), weight, stride=layer.shape.stride, groups=layer.shape.g).long()
 
 
 def _max(layer: LayerSpec, x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The integer reference against loops written from the rules, and against hand-computed extremes."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -148,6 +149,18 @@ def test_largest_reduction_is_exact():
     x = np.full((1, 519, 16, 16), 127, np.int8)
     total = 519 * 256 * 127 * 127
     assert run_golden(quant, x)["fc"].item() == min(127, scalar_requantise(total, 2**26 - 1, 50))
+
+
+@pytest.mark.parametrize("c", [4, 5])  # sums in float32, and in float64: the first that float32 would round
+def test_large_sums_are_exact_to_the_last_bit(c):
+    quant = extreme(c, 127)
+    x = np.full((1, c, 16, 16), 127, np.int8)
+    x[0, 0, 0, 0] = 126
+    total = 127 * int(x.astype(np.int64).sum())
+    layer = dataclasses.replace(quant.layers["fc"], bias=np.array([5 - total], np.int32), multiplier=np.array([1]),
+                                shift=np.array([0]))
+    assert total % 2 == 1 and (total > 2**24) == (c == 5)
+    assert run_golden(dataclasses.replace(quant, layers={"fc": layer}), x)["fc"].item() == 5
 
 
 def test_golden_wrong_bias_overflows():
