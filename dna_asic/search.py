@@ -52,7 +52,8 @@ from dna_asic.spec.layer import NetworkSpec
 from dna_asic.spec.record import to_plain
 from dna_asic.technology import Technology, load_technology
 
-ARGUMENTS, CHECKPOINT, TRAINING, WEIGHTS = "arguments.json", "checkpoint.pt", "training.pt", "weights.safetensors"
+ARGUMENTS, CHECKPOINT, CHOICES, TRAINING, WEIGHTS = (
+    "arguments.json", "checkpoint.pt", "choices.json", "training.pt", "weights.safetensors")
 # Arguments that do not say what is searched.
 NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name", "warm_up")
 RANGES = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
@@ -160,6 +161,7 @@ def carry_out(args: argparse.Namespace, inputs, run: RunFolder) -> dict:
         with contextlib.closing(StageBars(args.quiet)) as bars:
             summary = work(args, inputs, run, bars)
         shutil.rmtree(run.path / PRICES, ignore_errors=True)
+        (run.path / CHOICES).unlink(missing_ok=True)
         write_origin(run.path, args, args.seed, ("torch", "numpy", "onnx"))
         run.finish()
     summary = {"run": str(run.path)} | summary
@@ -251,15 +253,24 @@ def learn(args, inputs: Inputs, run: RunFolder,
     network trained.
     """
     joint, earlier_s = joint_search(args, inputs, run, bars) if inputs.mode.searches_network else (None, 0.0)
-    choices = choose(args, inputs, joint, bars) if joint else goals.middle_choices(inputs.macro)
+    choices = choose(args, inputs, run, joint, bars) if joint else goals.middle_choices(inputs.macro)
     return joint, earlier_s, choices, train_derived(args, inputs, run, choices, joint, bars)
 
 
-def choose(args, inputs: Inputs, joint: JointSearch, bars: StageBars) -> list[str]:
-    """The network that the search ends with."""
+def choose(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars: StageBars) -> list[str]:
+    """The network that the search ends with; that of an earlier session when it got so far."""
     if args.no_network_polish:
         return joint.network.derive()
-    found = None if inputs.compute.rank else joint.polish(lambda done, of: bars("network polish", done, of))
+    found, path = None, run.path / CHOICES
+    if inputs.compute.rank == 0 and path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            inputs.macro.split(found)
+        except (ValueError, TypeError, SpecError) as error:
+            raise SpecError(f"File '{path}' is damaged ({error}); remove it to choose the network anew.") from error
+    elif inputs.compute.rank == 0:
+        found = joint.polish(lambda done, of: bars("network polish", done, of))
+        write_json_atomically(path, found)
     return inputs.compute.told(found)
 
 

@@ -50,16 +50,20 @@ def command_line(macro, folder):
 
 
 @pytest.mark.parametrize("flags, chosen", [([], ["polished"]), (["--no-network-polish"], ["likeliest"])])
-def test_network_is_polished_unless_told_otherwise(flags, chosen):
-    joint = Mock()
+def test_network_is_polished_once_unless_told_otherwise(flags, chosen, tmp_path):
+    joint, args = Mock(), command.parser().parse_args(flags)
     joint.network.derive.return_value, joint.polish.return_value = ["likeliest"], ["polished"]
-    assert command.choose(command.parser().parse_args(flags), Mock(compute=CPU), joint, Mock()) == chosen
+    for _ in range(2):  # the second time, of a session that goes on
+        assert command.choose(args, Mock(compute=CPU), RunFolder(tmp_path), joint, Mock()) == chosen
+    assert joint.polish.call_count == (not flags)
 
 
-def test_other_processes_take_the_network_of_the_first():
-    joint, compute = Mock(), Mock(rank=1)
-    compute.told.return_value = ["of the first"]
-    assert command.choose(command.parser().parse_args([]), Mock(compute=compute), joint, Mock()) == ["of the first"]
+def test_other_processes_take_the_network_of_the_first(tmp_path):
+    joint, inputs = Mock(), Mock(compute=Mock(rank=1))
+    inputs.compute.told.return_value = ["of the first"]
+    (tmp_path / command.CHOICES).write_text("being written")
+    chosen = command.choose(command.parser().parse_args([]), inputs, RunFolder(tmp_path), joint, Mock())
+    assert chosen == ["of the first"]
     joint.polish.assert_not_called()
 
 
@@ -216,7 +220,7 @@ def test_search_wrong_resume_of_a_whole_run(whole, capsys):
     assert before == {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("name", [command.ARGUMENTS, command.CHECKPOINT, command.WEIGHTS])
+@pytest.mark.parametrize("name", [command.ARGUMENTS, command.CHECKPOINT, command.CHOICES, command.WEIGHTS])
 def test_search_wrong_resume_of_a_damaged_file(whole, tmp_path, capsys, name):
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run/incomplete").touch()
