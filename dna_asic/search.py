@@ -99,8 +99,6 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
                    help="joint epochs after the warm-up (default: %(default)s)")
     p.add_argument("--no-network-polish", action="store_true",
                    help="keep the likeliest option of each choice of the network, without moves to better ones")
-    p.add_argument("--weights-follow-alpha", action="store_true",
-                   help="train the supernet's weights by networks that alpha samples, not by uniform ones")
     p.add_argument("--supernet-rate", type=float, default=DnsSettings.weight_rate, metavar="RATE",
                    help="learning rate of the supernet's weights, at its highest (default: %(default)s)")
     p.add_argument("--train-epochs", type=int, default=30, help="epochs of the derived network (default: %(default)s)")
@@ -285,7 +283,6 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
                              batch=args.batch)
     steps = steps_per_epoch(len(inputs.splits.train.labels), settings.batch, inputs.compute.ranks > 1)
     dns = DnsSettings(epochs=args.epochs, weight_rate=args.supernet_rate,
-                      weights_follow_alpha=args.weights_follow_alpha,
                       arch_rate=min(DnsSettings.arch_rate, ARCH_REACH / (steps * args.epochs)))
     accelerator = None
     if inputs.mode is Mode.JOINT and inputs.compute.rank == 0:

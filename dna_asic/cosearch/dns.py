@@ -21,9 +21,6 @@ JUDGED = 512  # images at most whose statistics normalise them
 class DnsSettings:
     """Weights by SGD with a cosine over `epochs`; alpha by Adam; temperature decays geometrically per epoch.
 
-    weights_follow_alpha: a step of the weights samples its network by alpha, as DNA does; else all networks are as
-    likely, so that what alpha has turned away from is still judged by weights as well trained.
-
     The defaults suit a small dataset and a search of minutes. DNA's authors search CIFAR for 90 epochs with weight
     rate 0.025, arch rate 3e-4, temperature 5 and decay 0.975 in later work.
     """
@@ -38,7 +35,6 @@ class DnsSettings:
     temperature: float = 5.0
     temperature_decay: float = 0.9
     backward_paths: int = 2
-    weights_follow_alpha: bool = False
 
 
 class ArchLosses(NamedTuple):
@@ -83,7 +79,7 @@ class NetworkSearch:
         images, labels = batch
         self.supernet.train()
         with self.compute.autocast():
-            loss = F.cross_entropy(self.supernet.run_path(images, self._sample_for_weights()), labels)
+            loss = F.cross_entropy(self.supernet.run_path(images, self.sample()), labels)
         self._weights.zero_grad(set_to_none=True)
         loss.backward()
         self.compute.average(self.supernet.weight_parameters)
@@ -142,11 +138,6 @@ class NetworkSearch:
             raise SpecError(f"hw_cost must be finite numbers {[2, *parts.shape]}, not {list(hw_cost.shape)} or with "
                             f"infinities; price every candidate.")
         return (parts * hw_cost.detach().to(parts.device).float()).flatten(1).sum(dim=1).log().sum()
-
-    def _sample_for_weights(self) -> list[str]:
-        if self.settings.weights_follow_alpha:
-            return self.sample()
-        return [o[int(torch.randint(len(o), (1,), generator=self.generator))] for o in self.options]
 
     def sample(self) -> list[str]:
         """Options of one hard Gumbel sample."""

@@ -112,19 +112,6 @@ def test_logits_of_many_images_come_in_parts_normalised_each_by_itself():
     assert torch.equal(search.logits(choice, images), torch.cat(parts))
 
 
-@pytest.mark.parametrize("follow", [False, True])
-def test_weights_learn_from_all_networks_or_from_those_that_alpha_samples(follow, monkeypatch):
-    search, seen = make(weights_follow_alpha=follow), []
-    monkeypatch.setattr(search.supernet, "run_path", lambda x, choice: seen.append(choice) or torch.zeros(
-        len(x), 4, requires_grad=True))
-    with torch.no_grad():
-        search.supernet.alpha[:, 1] = 100.0
-    for _ in range(200):
-        search.train_weights_step(toy(4))
-    sampled = [set(labels) for labels in zip(*seen, strict=True)]
-    assert sampled == [{options[1]} if follow else set(options) for options in search.options]
-
-
 def test_search_masks_impossible_candidates():
     search = make()  # block2 changes shape: it has no skip
     search.arch_step(toy(), torch.ones(COSTS), 1.0)
