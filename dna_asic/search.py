@@ -256,20 +256,23 @@ def learn(args, inputs: Inputs, run: RunFolder,
 
 
 def choose(args, inputs: Inputs, run: RunFolder, joint: JointSearch, bars: StageBars) -> list[str]:
-    """The network that the search ends with; that of an earlier session when it got so far."""
+    """The network that the search ends with."""
     if args.no_network_polish:
         return joint.network.derive()
-    found, path = None, run.path / CHOICES
-    if inputs.compute.rank == 0 and path.exists():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            inputs.macro.split(found)
-        except (ValueError, TypeError, SpecError) as error:
-            raise SpecError(f"File '{path}' is damaged ({error}); remove it to choose the network anew.") from error
-    elif inputs.compute.rank == 0:
-        found = joint.polish(lambda done, of: bars("network polish", done, of))
-        write_json_atomically(path, found)
-    return inputs.compute.told(found)
+    return inputs.compute.told(None if inputs.compute.rank else polished(inputs, run, joint, bars))
+
+
+def polished(inputs: Inputs, run: RunFolder, joint: JointSearch, bars: StageBars) -> list[str]:
+    """The polished network, kept in the run for later sessions. Raises SpecError where what was kept is damaged."""
+    path = run.path / CHOICES
+    if not path.exists():
+        write_json_atomically(path, joint.polish(lambda done, of: bars("network polish", done, of)))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        inputs.macro.split(found)
+    except (ValueError, TypeError, SpecError) as error:
+        raise SpecError(f"File '{path}' is damaged ({error}); remove it to choose the network anew.") from error
+    return found
 
 
 def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:

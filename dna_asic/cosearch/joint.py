@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,8 +42,9 @@ class EpochRecord:
     """What one epoch did; hardware entries are None while the weights warm up.
 
     hw_loss: mean ln of a sampled network's EDP over that of the derived one, on the best chip as the epoch began.
-    hw_weight: lambda of the epoch. best_*: of the derived network, as the epoch began, on the best chip so far.
-    val_accuracy: of that network with the supernet's weights, where it has a target.
+    hw_weight: lambda of the epoch. sampled_edp_js: None too where no sample of gamma's runs the network. best_*: of the
+    derived network, as the epoch began, on the best chip so far. val_accuracy: of that network with the supernet's
+    weights, where it has a target.
     """
 
     epoch: int
@@ -146,7 +148,8 @@ class JointSearch:
         accuracy = self.network.accuracy(choices, self.splits.val) if self.targets.min_accuracy else None
         self.hw_weight = self.targets.next_weight(self.hw_weight, self.settings.hw_weight, energy_j, latency_s,
                                                   accuracy)
-        return {"gamma_entropy": stats.entropy, "sampled_edp_js": stats.mean_cost, "best_edp_js": edp_js,
+        sampled = stats.mean_cost if math.isfinite(stats.mean_cost) else None
+        return {"gamma_entropy": stats.entropy, "sampled_edp_js": sampled, "best_edp_js": edp_js,
                 "best_latency_ms": latency_s * 1e3, "best_power_mw": energy_j / latency_s * 1e3,
                 "val_accuracy": accuracy}
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
@@ -53,6 +54,14 @@ def test_epochs_warm_up_then_search_both():
     assert joint.history == [first, second] and joint.epochs == 3
     assert (first.hw_weight, second.hw_weight, second.val_accuracy) == (None, SETTINGS.hw_weight, None)
     assert second.best_edp_js == pytest.approx(second.best_power_mw * second.best_latency_ms**2 * 1e-9)
+
+
+def test_history_has_no_mean_where_no_sample_runs():
+    joint = make(warmup_epochs=0)
+    step = joint.accelerator.step
+    joint.accelerator.step = lambda network: dataclasses.replace(step(network), mean_cost=math.nan)
+    record = joint.run_epoch()
+    assert record.sampled_edp_js is None and record.best_edp_js > 0
 
 
 def test_processes_without_an_accelerator_take_costs_and_lambda_of_the_first(monkeypatch):
