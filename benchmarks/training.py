@@ -1,7 +1,7 @@
 """Steps of training on random images, as a search does them: prints one JSON line, seconds a step (median).
 
-`network`: the derived network with the most channels, no skips; `weights`, `alpha`: the supernet's. Each `--device` in
-a process of its own, as libraries choose their arithmetic once.
+`network`: forward and backward of the derived network with the most channels, no skips; `weights`, `alpha`: the
+supernet's steps. Each `--device` in a process of its own, as libraries choose their arithmetic once.
 """
 
 import argparse

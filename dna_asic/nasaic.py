@@ -55,8 +55,8 @@ PRICED_BY = ("cost", "mapping", "spec", "technology", "cosearch", "networks/resn
 TRAINED_BY = ("cosearch/training.py", "data", "networks")
 TRAINING = "training.pt"
 IMAGES = ("dataset", "image_size", "train_images", "test_images")  # arguments that `make sim` needs
-RANGES = {name: (1, math.inf) for name in ("episodes", "hardware_steps", "train_epochs", "final_epochs",
-                                                 "proxy_images")} | {
+RANGES = {name: (1, math.inf) for name in (
+    "episodes", "hardware_steps", "train_epochs", "proxy_images", "final_epochs")} | {
     name: (0, math.inf) for name in ("rho", "seed")} | {
     name: (1e-30, math.inf) for name in ("times", "max_latency_cycles", "max_energy_j", "max_area_mm2")}
 TIMES = 2.0  # the run's latency and energy: its network has depthwise layers, NASAIC's space has none

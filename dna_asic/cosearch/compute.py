@@ -51,14 +51,14 @@ class Compute:
         if name == "cuda" or (name == "auto" and present and dataset != "digits"):
             own = f"cuda:{os.environ['LOCAL_RANK']}" if ranks > 1 else "cuda"
             return cls(torch.device(own), True, rank, ranks)
-        if name == "cpu-bf16":
+        mixed = name == "cpu-bf16"
+        if mixed:
             has = torch.cpu.get_capabilities()
             if not any(has.get(instructions) for instructions in BF16_INSTRUCTIONS):
                 raise SpecError(f"--device must be one that is here, not cpu-bf16: PyTorch {torch.__version__} finds "
                                 f"none of {', '.join(BF16_INSTRUCTIONS)} in this processor; use cpu.")
             os.environ["ONEDNN_MAX_CPU_ISA"] = "ALL"  # which has no bfloat16 below; read at the first convolution
-            return cls(CPU.device, True, rank, ranks)
-        return cls(CPU.device, CPU.mixed, rank, ranks)
+        return cls(CPU.device, mixed, rank, ranks)
 
     def place(self, module: nn.Module) -> nn.Module:
         """`module`, moved in place."""

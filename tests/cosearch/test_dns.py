@@ -2,11 +2,14 @@
 
 import math
 import os
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from dna_asic.cosearch.compute import CPU, Compute
+from dna_asic.cosearch.compute import BF16_INSTRUCTIONS, CPU, Compute
 from dna_asic.cosearch.dns import JUDGED, DnsSettings, NetworkSearch
 from dna_asic.cosearch.training import TrainSettings, augment, batches, evaluate, train_network
 from dna_asic.data import DatasetSplits, Subset
@@ -211,6 +214,20 @@ def test_compute_in_bfloat16_on_the_cpu(monkeypatch):
         assert torch.get_num_threads() == 3
     with CPU.busy():
         assert torch.get_num_threads() == 1
+
+
+@pytest.mark.skipif(not any(map(torch.cpu.get_capabilities().get, BF16_INSTRUCTIONS)),
+                    reason="this processor has no bfloat16 instructions")
+@pytest.mark.parametrize("device, found", [("cpu-bf16", "avx512_core_(bf16|amx)|avx10"), ("cpu", "avx2$")])
+def test_convolutions_take_the_instructions_of_the_device(device, found):
+    """By what oneDNN says of itself, in a process where nothing was convolved before."""
+    code = (f"from dna_asic.cosearch.compute import Compute\nimport torch\n"
+            f"compute = Compute.named('{device}', 'digits')\nwith compute.autocast():\n"
+            f"    torch.nn.functional.conv2d(torch.rand(8, 16, 8, 8), torch.rand(16, 16, 3, 3))")
+    said = subprocess.run([sys.executable, "-c", code], env=os.environ | {"ONEDNN_VERBOSE": "1"}, text=True,
+                          capture_output=True, check=True).stdout
+    kernels = re.findall(r"exec,cpu,convolution,[^,:]*:(\w+)", said)
+    assert kernels and all(re.search(found, kernel) for kernel in kernels), said
 
 
 def test_compute_wrong_bfloat16_where_it_is_not(monkeypatch):

@@ -106,8 +106,7 @@ def test_subset_is_balanced_and_seeded():
 def test_fewer_images_to_train_with():
     splits = load_dataset("digits", 0)
     fewer, again = (splits.with_train_images(103, 0) for _ in range(2))
-    assert part_sizes(fewer) == [103, *part_sizes(splits)[1:]] and torch.bincount(fewer.train.labels).tolist() == (
-        torch.bincount(again.train.labels).tolist())
+    assert part_sizes(fewer) == [103, *part_sizes(splits)[1:]]
     assert set(torch.bincount(fewer.train.labels).tolist()) == {10, 11}
     rows = (splits.train.images.flatten(1)[None] == fewer.train.images.flatten(1)[:, None]).all(dim=2)
     assert rows.any(dim=1).all() and torch.equal(fewer.train.images, again.train.images)
