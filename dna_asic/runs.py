@@ -37,6 +37,14 @@ def only_one(folder: Path, stage: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Wait until no other process is within this for `path`; the lock, a file beside it, ends with its process."""
+    with path.with_name(f".{path.name}.lock").open("a", encoding="ascii") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 def _locked(stream) -> bool:
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

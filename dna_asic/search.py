@@ -46,7 +46,7 @@ from dna_asic.origin import write_origin
 from dna_asic.quantize import quantize_network
 from dna_asic.report.files import write_atomically, write_json_atomically
 from dna_asic.result import PRICES, kept_prices, write_design
-from dna_asic.runs import MARKER, RunFolder, only_one
+from dna_asic.runs import MARKER, RunFolder, in_turn, only_one
 from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.layer import NetworkSpec
 from dna_asic.spec.record import to_plain
@@ -278,8 +278,8 @@ def polished(inputs: Inputs, run: RunFolder, joint: JointSearch, bars: StageBars
 def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:
     """The joint loop, from its last checkpoint if there is one, and the seconds that this took in earlier sessions.
 
-    A checkpoint is written after each epoch; that of the last one of the warm-up is args.warm_up too, and where this is
-    there, the search goes on from it. Raises SpecError for one that cannot be read.
+    A checkpoint is written after each epoch; that of the last one of the warm-up is args.warm_up too. Where that is there,
+    a search goes on from it; while another makes it, it waits. Raises SpecError for one that cannot be read.
     """
     started, earlier_s, path, shared = time.monotonic(), 0.0, run.path / CHECKPOINT, args.warm_up
     settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight,
@@ -298,21 +298,28 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
         with read_checkpoint(path, "search anew") as state:
             joint.load_state_dict(state["joint"])
             earlier_s = state["seconds"]
-    elif shared and shared.exists():
-        with read_checkpoint(shared, "warm up anew") as state:
-            joint.load_warm_up(state["joint"])
-            earlier_s = state["seconds"]
-    done = itertools.count(joint.epoch * steps + 1)
-    while joint.epoch < joint.epochs:
-        record = joint.run_epoch(lambda: bars("co-search", next(done), joint.epochs * steps))
-        if inputs.compute.rank == 0:
-            state = {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started}
-            save_checkpoint(path, state)
-            if shared and joint.epoch == args.warmup_epochs:
-                save_checkpoint(shared, state)
-        if record.best_edp_js is not None:
-            bars.show(loss=f"{record.task_loss:.3f}", edp=f"{record.best_edp_js:.2e}",
-                      H=f"{record.alpha_entropy:.2f}/{record.gamma_entropy:.2f}")
+    with contextlib.ExitStack() as turn:
+        if shared and joint.epoch < args.warmup_epochs:
+            asked = time.monotonic()
+            turn.enter_context(in_turn(shared))
+            waited_s = time.monotonic() - asked
+            if shared.exists():
+                with read_checkpoint(shared, "warm up anew") as state:
+                    joint.load_warm_up(state["joint"])
+                    earlier_s = state["seconds"]
+            earlier_s -= waited_s
+        done = itertools.count(joint.epoch * steps + 1)
+        while joint.epoch < joint.epochs:
+            record = joint.run_epoch(lambda: bars("co-search", next(done), joint.epochs * steps))
+            if inputs.compute.rank == 0:
+                state = {"joint": joint.state_dict(), "seconds": earlier_s + time.monotonic() - started}
+                save_checkpoint(path, state)
+                if shared and joint.epoch == args.warmup_epochs:
+                    save_checkpoint(shared, state)
+                    turn.close()
+            if record.best_edp_js is not None:
+                bars.show(loss=f"{record.task_loss:.3f}", edp=f"{record.best_edp_js:.2e}",
+                          H=f"{record.alpha_entropy:.2f}/{record.gamma_entropy:.2f}")
     return joint, earlier_s
 
 

@@ -5,11 +5,15 @@ import inspect
 import json
 import re
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from dna_asic import pareto, search
+from dna_asic.bars import StageBars
 from dna_asic.cosearch.joint import JointSearch
 from dna_asic.errors import InfeasibleDesign, TargetMissed, ToolError
 from dna_asic.report.files import write_json_atomically
@@ -110,6 +114,27 @@ def test_points_warm_up_together(tmp_path, monkeypatch):
     epochs.clear()
     assert pareto.main([*short, "--name", "p", "--hw-weights", "0.1", "--supernet-rate", "0.1"]) == 0
     assert epochs == [0, 1, 2]
+
+
+def test_points_at_once_warm_up_once(tmp_path, monkeypatch):
+    """One does; the other waits for it, and does not count what it waited."""
+    epochs, run_epoch = [], JointSearch.run_epoch
+    monkeypatch.setattr(JointSearch, "run_epoch", lambda self, tick: epochs.append(self.epoch) or run_epoch(self, tick))
+    args = search.parser().parse_args(["--set", "chunks=1", "--warmup-epochs", "2", "--epochs", "1", "--train-images",
+                                       "300"])
+    args.warm_up, begun = tmp_path / "warm-up.pt", threading.Barrier(2, timeout=60)
+
+    def earlier_s(name):
+        inputs, run = search.load(args), RunFolder.create(name, tmp_path)
+        begun.wait()
+        joint, seconds = search.joint_search(args, inputs, run, StageBars(quiet=True))
+        assert joint.epoch == 3
+        return seconds
+
+    with ThreadPoolExecutor(2) as pool:
+        waited_not_counted = max(pool.map(earlier_s, ("one", "other")))
+    assert sorted(epochs) == [0, 1, 2, 2]
+    assert waited_not_counted < torch.load(args.warm_up)["seconds"] / 2
 
 
 def test_wrong_options_of_a_kept_point(searched, tmp_path, capsys):
