@@ -15,7 +15,7 @@ from dna_asic.spec.quant import QuantSpec
 
 RANGES = {"image_size": (1, math.inf), "train_images": (1, math.inf), "test_images": (1, math.inf),
           "batch": (2, math.inf), "learning_rate": (1e-9, math.inf), "label_smoothing": (0, 1),
-          "cutout": (0, math.inf)}
+          "cutout": (0, math.inf), "cutmix": (0, 1)}
 CALIBRATION_IMAGES = 512
 
 
@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cutout", type=int, default=TrainSettings.cutout, metavar="PIXELS",
                        help="side of the square that is blanked in each image that the derived network trains with "
                             "(default: %(default)s)")
+    group.add_argument("--cutmix", type=float, default=TrainSettings.cutmix, metavar="SHARE",
+                       help="share of its steps in which a rectangle of each image is another's: for large networks "
+                            "that train long (default: %(default)s)")
     group.add_argument("--device", choices=("auto", "cpu", "cpu-bf16", "cuda"), default="auto",
                        help="cpu: float32 on one core; cpu-bf16: bfloat16 on all cores of a processor that has it; "
                             "cuda: bfloat16; with these two a seed need not give one network; auto: cuda where it is, "
@@ -52,7 +55,7 @@ def load_splits(args: argparse.Namespace) -> DatasetSplits:
 def train_settings(args: argparse.Namespace) -> TrainSettings:
     """Of the derived network."""
     return TrainSettings(batch=args.batch, rate=args.learning_rate, label_smoothing=args.label_smoothing,
-                         cutout=args.cutout)
+                         cutout=args.cutout, cutmix=args.cutmix)
 
 
 def calibration_images(splits: DatasetSplits) -> Tensor:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ from dna_asic.data import DatasetSplits, to_float
 class TrainSettings:
     """SGD with Nesterov momentum, one linear warm-up epoch, then a cosine to zero. Rates per step.
 
-    cutout: side in pixels of the square that is blanked in each image (DeVries and Taylor, arXiv 1708.04552).
+    cutout: side in pixels of the square that is blanked in each image (DeVries and Taylor, arXiv 1708.04552). cutmix:
+    share of steps in which a rectangle of each image is another image's (Yun et al., arXiv 1905.04899).
     """
 
     batch: int = 32
@@ -29,6 +31,7 @@ class TrainSettings:
     label_smoothing: float = 0.05
     gradient_limit: float = 5.0
     cutout: int = 0
+    cutmix: float = 0.0
 
 
 def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: int,
@@ -60,8 +63,11 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
     def step(index: Tensor) -> Tensor:
         index = compute.share(index)
         x = augment(to_float(images[index]), generator, mirror=splits.mirrored, cutout=settings.cutout)
+        mixed = mix(x, labels[index], generator, settings.cutmix)
         with compute.autocast():
-            loss = F.cross_entropy(module(x), labels[index], label_smoothing=settings.label_smoothing)
+            logits = module(mixed.images)
+            loss = sum(share * F.cross_entropy(logits, target, label_smoothing=settings.label_smoothing)
+                       for share, target in mixed.targets)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         compute.average(module.parameters())
@@ -128,6 +134,33 @@ def augment(images: Tensor, generator: torch.Generator, *, mirror: bool, cutout:
         blank = inside_y[:, None, :, None] & inside_x[:, None, None, :]
         out = out.masked_fill(blank.to(images.device), 0)
     return out
+
+
+class Mixed(NamedTuple):
+    """images [N, C, H, W]; targets: (share of the loss, labels [N]) of each image that is in them."""
+
+    images: Tensor
+    targets: list[tuple[float, Tensor]]
+
+
+def mix(images: Tensor, labels: Tensor, generator: torch.Generator, share: float) -> Mixed:
+    """CutMix: in a `share` of calls one rectangle, of an area uniform in 0..1, shows another image of the batch."""
+    if not share or torch.rand((), generator=generator) >= share:
+        return Mixed(images, [(1.0, labels)])
+    n, (h, w) = len(images), images.shape[2:]
+    side = float(torch.rand((), generator=generator)) ** 0.5
+    rows, cols = (_part(size, side, generator) for size in (h, w))
+    other = torch.randperm(n, generator=generator).to(images.device)
+    mixed = images.clone()
+    mixed[:, :, rows, cols] = images[other][:, :, rows, cols]
+    theirs = len(range(h)[rows]) * len(range(w)[cols]) / (h * w)
+    return Mixed(mixed, [(1 - theirs, labels), (theirs, labels[other])])
+
+
+def _part(size, share, generator):
+    """A share of `size` pixels, around any of them, within the image."""
+    centre, reach = int(torch.randint(size, (), generator=generator)), round(size * share) // 2
+    return slice(max(0, centre - reach), centre + reach)
 
 
 def evaluate(module: nn.Module, images: Tensor, labels: Tensor, batch: int = 256, compute: Compute = CPU) -> float:

@@ -11,7 +11,7 @@ import torch
 
 from dna_asic.cosearch.compute import BF16_INSTRUCTIONS, CPU, Compute
 from dna_asic.cosearch.dns import JUDGED, DnsSettings, NetworkSearch
-from dna_asic.cosearch.training import TrainSettings, augment, batches, evaluate, train_network
+from dna_asic.cosearch.training import TrainSettings, augment, batches, evaluate, mix, train_network
 from dna_asic.data import DatasetSplits, Subset
 from dna_asic.errors import SpecError
 from dna_asic.networks import build_network, load_macro
@@ -262,6 +262,30 @@ def test_augment_cutout():
     blank = (out[:, 0] == 0)
     assert torch.equal(blank, out[:, 1] == 0) and torch.equal(blank | (out[:, 0] == 1), torch.ones(300, 8, 8).bool())
     assert set(blank.sum(dim=(1, 2)).tolist()) == {4, 6, 8, 9, 12, 16} and blank.any(dim=0).all()
+
+
+def test_cutmix():
+    """A rectangle of each image is another's, who has that share of the loss; sides and places vary."""
+    images, generator = torch.arange(8.0)[:, None, None, None].repeat(1, 2, 6, 6), torch.Generator().manual_seed(0)
+    before, areas, seen = images.clone(), set(), torch.zeros(6, 6, dtype=torch.bool)
+    for _ in range(200):
+        mixed, ((own, labels), (theirs, others)) = mix(images, torch.arange(8), generator, 1.0)
+        inside = (mixed[:, 0] == others[:, None, None]) & (others != labels)[:, None, None]
+        assert torch.equal(mixed[:, 0], mixed[:, 1]) and (inside | (mixed[:, 0] == labels[:, None, None])).all()
+        assert sorted(others.tolist()) == labels.tolist() == list(range(8)) and own == 1 - theirs
+        moved = inside[others != labels]
+        assert (moved == moved[:1]).all() and (not len(moved) or int(moved[0].sum()) == round(36 * theirs))
+        areas.add(round(36 * theirs))
+        seen |= moved.any(dim=0)
+    assert len(areas) > 8 and seen.all() and torch.equal(images, before)
+
+
+def test_cutmix_in_a_share_of_steps():
+    images, generator = torch.zeros(4, 1, 4, 4), torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    assert mix(images, torch.arange(4), generator, 0.0).images is images and torch.equal(before, generator.get_state())
+    mixed = sum(len(mix(images, torch.arange(4), generator, 0.3).targets) == 2 for _ in range(1000))
+    assert 250 < mixed < 350
 
 
 def test_batches_of_one_size():
