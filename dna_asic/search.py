@@ -278,8 +278,8 @@ def polished(inputs: Inputs, run: RunFolder, joint: JointSearch, bars: StageBars
 def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple[JointSearch, float]:
     """The joint loop, from its last checkpoint if there is one, and the seconds that this took in earlier sessions.
 
-    A checkpoint is written after each epoch; that of the last one of the warm-up is args.warm_up too. Where that is there,
-    a search goes on from it; while another makes it, it waits. Raises SpecError for one that cannot be read.
+    A checkpoint is written after each epoch; that of the last one of the warm-up is args.warm_up too. Where that is
+    there, a search goes on from it; while another makes it, it waits. Raises SpecError for one that cannot be read.
     """
     started, earlier_s, path, shared = time.monotonic(), 0.0, run.path / CHECKPOINT, args.warm_up
     settings = JointSettings(warmup_epochs=args.warmup_epochs, joint_epochs=args.epochs, hw_weight=args.hw_weight,
