@@ -225,7 +225,7 @@ class Flows:
         fewer = splits.with_train_images(args.proxy_images, args.seed) if args.proxy_images else splits
         self.accuracy = ProxyAccuracy(
             space=self.space, splits=fewer, epochs=args.train_epochs, seed=args.seed, compute=compute,
-            settings=dataclasses.replace(learning.train_settings(args), cutout=0),
+            settings=dataclasses.replace(learning.train_settings(args), cutout=0, cutmix=0.0),
             folder=args.out / "accuracy" / _digest(*images, args.train_epochs, sources_digest(TRAINED_BY)))
 
     def result(self, name: str) -> FlowResult:
