@@ -36,7 +36,8 @@ classes: 3
 
 
 @pytest.mark.parametrize("name, blocks, feature", [
-    ("digits", 6, (4, 4)), ("cifar10", 22, (4, 4)), ("cifar10-small", 6, (4, 4)), ("imagenet", 22, (7, 7))])
+    ("digits", 6, (4, 4)), ("cifar10", 22, (4, 4)), ("cifar10-small", 6, (4, 4)), ("cifar10-large", 9, (4, 4)),
+    ("imagenet", 22, (7, 7))])
 def test_macro_bundled(name, blocks, feature):
     macro = load_macro(name)
     assert len(macro.places) == blocks and macro.feature_hw == feature
@@ -83,7 +84,8 @@ def test_macro_wrong_file(tmp_path, edit, text):
 
 
 def test_macro_wrong_name():
-    with pytest.raises(SpecError, match="'digitz' is not known; use cifar10-small, cifar10-wide, cifar10, digits"):
+    known = "'digitz' is not known; use cifar10-large, cifar10-small, cifar10-wide, cifar10, digits"
+    with pytest.raises(SpecError, match=known):
         load_macro("digitz")
 
 
