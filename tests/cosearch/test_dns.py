@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from dna_asic.cosearch import training
 from dna_asic.cosearch.compute import BF16_INSTRUCTIONS, CPU, Compute
 from dna_asic.cosearch.dns import JUDGED, DnsSettings, NetworkSearch
 from dna_asic.cosearch.training import TrainSettings, augment, batches, evaluate, mix, train_network
@@ -286,6 +287,21 @@ def test_cutmix_in_a_share_of_steps():
     assert mix(images, torch.arange(4), generator, 0.0).images is images and torch.equal(before, generator.get_state())
     mixed = sum(len(mix(images, torch.arange(4), generator, 0.3).targets) == 2 for _ in range(1000))
     assert 250 < mixed < 350
+
+
+def test_training_learns_what_is_mixed(monkeypatch):
+    """Images and labels of `mix`, each label by its share, in the share of steps that the settings ask for."""
+    asked = []
+
+    def shifted(images, labels, generator, share):
+        asked.append(share)
+        return training.Mixed(images, [(0.0, labels), (1.0, (labels + 1) % 4)])
+
+    monkeypatch.setattr(training, "mix", shifted)
+    splits = DatasetSplits(name="digits", num_classes=4, train=toy(64), val=toy(16, 1), test=toy(16, 2))
+    module = build_network(MACRO.fitted((1, 8, 8), 4), ["k3_e1"] * 6, 0)
+    train_network(module, splits, 6, 0, settings=TrainSettings(batch=16, cutmix=0.7))
+    assert asked == [0.7] * 24 and evaluate(module, splits.test.images, (splits.test.labels + 1) % 4) == 1.0
 
 
 def test_batches_of_one_size():
