@@ -53,13 +53,19 @@ def test_flows_end_with_runs_that_are_kept(tmp_path, capsys, monkeypatch):
 
 
 def test_networks_are_judged_by_fewer_images_and_the_last_trained_with_all(tmp_path, monkeypatch):
+    """And it alone with cutout and CutMix."""
     judged, trained, train = set(), [], nasaic.train_network
+
+    def how(splits, settings):
+        return len(splits.train.labels), settings.cutout, settings.cutmix
+
     monkeypatch.setattr(ProxyAccuracy, "__call__",
-                        lambda self, network: judged.add(len(self.splits.train.labels)) or 0.5)
+                        lambda self, network: judged.add(how(self.splits, self.settings)) or 0.5)
     monkeypatch.setattr(nasaic, "train_network", lambda module, splits, *rest, **more: trained.append(
-        len(splits.train.labels)) or train(module, splits, *rest, **more))
-    assert nasaic.main(arguments(tmp_path, *SPECS, "--flow", "nas-asic", "--proxy-images", "50")) == 0
-    assert judged == {50} and trained == [1438]
+        how(splits, more["settings"])) or train(module, splits, *rest, **more))
+    assert nasaic.main(arguments(tmp_path, *SPECS, "--flow", "nas-asic", "--proxy-images", "50", "--cutout", "2",
+                                 "--cutmix", "0.5")) == 0
+    assert judged == {(50, 0, 0.0)} and trained == [(1438, 2, 0.5)]
 
 
 def test_specs_follow_the_run(tmp_path, capsys):
