@@ -73,7 +73,10 @@ class AcceleratorSearch:
         self.gumbel = GumbelSearch(self.space.choices, seed, settings or GumbelSettings())
         self.designs = designs or DesignPricer(LayerPricer(technology, seed, orders=space.orders), targets)
         self._prior = EstimatedPrior(self.space, self.designs)
-        self.guide = Guide(self.gumbel, self._expected if self.gumbel.settings.prior else None, self._unused)
+        use = self.gumbel.settings
+        self.guide = Guide(self.gumbel, self._expected if use.prior else None, self._unused,
+                           repaired=self._prior.shrunk if use.prior and use.shrunk else None,
+                           exchanged=self._exchanged if use.prior and use.exchanged else None)
         self._best: Sample | None = None
         self._network: NetworkSpec | None = None
 
@@ -148,6 +151,9 @@ class AcceleratorSearch:
 
     def _expected(self, index):
         return self._prior(index, self._network)
+
+    def _exchanged(self, index, elites):
+        return self._prior.exchanged(index, elites, self._network)
 
     def _unused(self, index):
         labels = [c.label for c in self.space.choices]

@@ -16,10 +16,12 @@ FIT_STEPS = 4  # of the model's likelihood, per step of the search
 CAUTION = 2.0  # deviations below the model's mean at which the boldest of a step's screened samples is judged
 REDRAWN = 2.0  # choices of an elite that are drawn anew, on average
 ROUNDS = 4  # in which the pool grows in a step, each by its share of `pool`
-FIRST_ROUNDS = (6, 10, 18, 32)  # in the first steps: some chips are priced soon, and the estimate is followed far
-NICHE = 2  # elites of one option of the widest choice
+FIRST_ROUNDS = (12, 24, 48, 48)  # in the first steps: some chips are priced soon, and the estimate is followed far
+NICHE = 2  # of a step's screened samples of one option of the widest choice
 Prior = Callable[[Tensor], Tensor]  # of samples int64 [n, choices] what is expected of each, float64 [n], finite
 Unused = Callable[[Tensor], Tensor]  # bool [n, choices] of samples int64 [n, choices]: what makes no difference to each
+Repaired = Callable[[Tensor, torch.Generator], Tensor]  # like samples [n, choices], within limits known beforehand
+Exchanged = Callable[[Tensor, Tensor], Tensor]  # new samples [any, choices]: parts of some in the place of elites' own
 
 
 def _nothing(index):
@@ -44,8 +46,10 @@ class Guide:
     Choices that are unused in a sample count as their first option.
     """
 
-    def __init__(self, search: GumbelSearch, prior: Prior | None = None, unused: Unused | None = None):
+    def __init__(self, search: GumbelSearch, prior: Prior | None = None, unused: Unused | None = None,
+                 repaired: Repaired | None = None, exchanged: Exchanged | None = None):
         self.unused = unused or (lambda index: torch.zeros_like(index, dtype=torch.bool))
+        self._repaired, self._exchanged = repaired or (lambda index, generator: index), exchanged
         self.search, self.settings = search, search.settings
         self.prior, self.informed = prior or _nothing, prior is not None
         self.index = torch.zeros((0, len(search.choices)), dtype=torch.int64)
@@ -138,7 +142,7 @@ class Guide:
         for i in range(rounds):
             if self.settings.control_variate:
                 self.search.descend(self._mean_of_model(drawn, self.expect(drawn, prior)[0]))
-            found = torch.cat([drawn, *self._varied_elites(pool, share)])
+            found = torch.cat([drawn, *self._of_elites(pool, share)])
             drawn = self.search.draw_index(count) if i + 1 < rounds else drawn
             prior(self._plain(torch.cat([found, drawn])))
             pool = self._grown(pool, found, prior)
@@ -174,18 +178,24 @@ class Guide:
                 rows[:, i] = torch.arange(len(choice.options))
                 yield rows
 
-    def _varied_elites(self, pool, count):
-        """Copies of elites, half of them crossed with another, with some choices drawn anew."""
-        if self.settings.elites and (pool or len(self.index)):
-            priced = dict(zip(map(tuple, self.index.tolist()), self._expected.tolist(), strict=True))
-            known, mean, _ = self._judged(priced | pool)
-            elites, generator = known[self._elites(known, mean)], self.search.generator
-            parent, other = elites[torch.randint(len(elites), (2, count), generator=generator)]
-            crossed = torch.rand((count, 1), generator=generator) < 0.5
-            parent = torch.where(crossed & (torch.rand(parent.shape, generator=generator) < 0.3), other, parent)
-            used = (~self.unused(parent)).sum(dim=1, keepdim=True)
-            anew = torch.rand(parent.shape, generator=generator) < REDRAWN / used
-            yield torch.where(anew, self._fresh(parent), parent)
+    def _of_elites(self, pool, count):
+        """Copies of elites, half of them crossed with another, with some choices drawn anew; and elites with parts of
+        what else is known, unless it is beyond the limits.
+        """
+        if not self.settings.elites or not (pool or len(self.index)):
+            return
+        priced = dict(zip(map(tuple, self.index.tolist()), self._expected.tolist(), strict=True))
+        both = priced | pool
+        known, mean, _ = self._judged(both)
+        elites, generator = known[self._elites(known, mean)], self.search.generator
+        parent, other = elites[torch.randint(len(elites), (2, count), generator=generator)]
+        crossed = torch.rand((count, 1), generator=generator) < 0.5
+        parent = torch.where(crossed & (torch.rand(parent.shape, generator=generator) < 0.3), other, parent)
+        used = (~self.unused(parent)).sum(dim=1, keepdim=True)
+        anew = torch.rand(parent.shape, generator=generator) < REDRAWN / used
+        yield self._repaired(torch.where(anew, self._fresh(parent), parent), generator)
+        if self._exchanged:
+            yield self._exchanged(known[torch.tensor([*both.values()]) <= REFUSED + 1], elites)
 
     def _fresh(self, parent):
         """Other options: of gamma's draws, any, or one before or after, as often; gamma may have settled."""
@@ -197,14 +207,18 @@ class Guide:
         return torch.where(way == 1, self.search.draw_index(len(parent)), fresh)
 
     def _elites(self, index, expected):
-        """Places of the `elites` best, with no more than NICHE of one option of the widest choice."""
-        places, taken, options = [], Counter(), index[:, self._widest].tolist()
-        for i in expected.argsort(stable=True).tolist():
-            option = options[i]
-            if taken[option] < NICHE and len(places) < self.settings.elites:
+        """Places of the `elites` best: of each number of used choices as many, with different options of the widest
+        choice; then any.
+        """
+        used, options = (~self.unused(index)).sum(dim=1).tolist(), index[:, self._widest].tolist()
+        order, taken, places = expected.argsort(stable=True).tolist(), Counter(), []
+        share = self.settings.elites / max(1, len({*used}))
+        for i in order:
+            if not taken[used[i], options[i]] and taken[used[i]] < share:
                 places.append(i)
-                taken[option] += 1
-        return places
+                taken.update((used[i], (used[i], options[i])))
+        places = dict.fromkeys([*places, *order[:self.settings.elites]])
+        return list(places)[:self.settings.elites]
 
     def state_dict(self) -> dict:
         """For `load_state_dict`: tensors only."""

@@ -29,8 +29,9 @@ class GumbelSettings:
     What DNA's search lacks, each to be switched off alone. baseline: the mean of a step's costs is taken from them.
     prior: the model of the samples priced begins with an estimate of each. control_variate: the model gives the
     gradient, by draws of gamma, and the step's samples what it leaves. screened: so many of a step's samples are the
-    best by the model of draws and of `pool` varied copies of the `elites` best (with 0 of `pool` draws alone). polish:
-    moves of one choice at the end.
+    best by the model of draws and of `pool` varied copies of the `elites` best (with 0 of `pool` draws alone). shrunk:
+    copies that are too large are made to fit the area. exchanged: elites get each other's and any other known chunks.
+    polish: moves of one choice at the end.
     """
 
     samples: int = 8
@@ -41,6 +42,8 @@ class GumbelSettings:
     screened: int = 6
     pool: int = 448
     elites: int = 16
+    shrunk: bool = True
+    exchanged: bool = True
     polish: bool = True
     temperature: float = 3.0
     temperature_decay: float = 0.97

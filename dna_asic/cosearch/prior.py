@@ -1,6 +1,7 @@
 """What the search expects of samples that were not priced, by the estimate of `cosearch.estimate`; no evaluation.
 
-No chip is built: samples have chunks in common, and each chunk is made, and each layer on it estimated, once.
+No chip is built: samples have chunks in common, and each chunk is made, and each layer on it estimated, once. So it is
+quickly told, too, which chunk would suit a sample best, and what makes one that is too large fit.
 """
 
 import dataclasses
@@ -16,13 +17,15 @@ from dna_asic.cosearch.estimate import estimated_by_port
 from dna_asic.cost import Prices, area_um2
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
-from dna_asic.gads.space import CHUNK_ENTRIES
+from dna_asic.gads.space import CHUNK_ENTRIES, NUMBERS, WIDTHS
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.space import Choice
 from dna_asic.spec.accelerator import AcceleratorConfig
 from dna_asic.spec.layer import NetworkSpec
 
-KEPT = 2**14  # chunks, and areas of chips, that are remembered until all are forgotten
+KEPT = 2**15  # chunks that are remembered until all are forgotten
+SHRINKS = 24  # tries to make a sample fit the area
+EXCHANGED = 2  # samples that one kind of exchange proposes
 NO_CHIP = 2.0  # beyond REFUSED
 
 
@@ -38,6 +41,9 @@ class EstimatedPrior:
         options = [[space.choices[i].options for i in places] for places in self._places]
         self._like = [options.index(x) for x in options]  # the first chunk that has the same options
         self._picks = [operator.itemgetter(*places) for places in self._places]
+        sizes = {n: [i for label, i in self._columns.items() if self.space.chunk_of(label) < n
+                     and label.rpartition(".")[2] in (*NUMBERS, *WIDTHS)] for n in self._counts}
+        self._sizes = [sizes[n] for n in self._counts]
         self._one = dataclasses.replace(space, entries=tuple(Choice(e, (None,)) for e in CHUNK_ENTRIES))
         self._network: NetworkSpec | None = None
         self._forget()
@@ -45,7 +51,8 @@ class EstimatedPrior:
     def _forget(self):
         self._numbers: dict[tuple[int, ...], int | None] = {}  # of chunks by their options, none for what is no chip
         self._alone: dict[AcceleratorConfig, int] = {}
-        self._areas_mm2: dict[tuple[int, ...], float] = {}
+        self._chips: list[AcceleratorConfig] = []  # of one chunk, and their areas
+        self._areas_mm2: list[float] = []
         self._turn_to(self._network)
 
     def _turn_to(self, network):
@@ -57,10 +64,9 @@ class EstimatedPrior:
         """
         if network != self._network:
             self._turn_to(network)
-        if max(len(self._numbers), len(self._areas_mm2)) > KEPT:
+        if len(self._numbers) > KEPT:
             self._forget()
         samples = [self._chunks(row) for row in index.tolist()]
-        self._chips = list(self._alone)
         expected = [self._excess(chunks) for chunks in samples]
         able = [i for i, excess in enumerate(expected) if not excess]
         expected = [REFUSED + excess for excess in expected]
@@ -68,10 +74,14 @@ class EstimatedPrior:
             expected[i] = cost
         return torch.tensor(expected, dtype=torch.float64)
 
+    def _keys(self, row):
+        """Of a sample's chunks: the port, the first chunk with the same options, the options."""
+        port = row[self._columns["port_bytes"]]
+        return [(port, self._like[n], *self._picks[n](row)) for n in range(self._counts[row[self._columns["chunks"]]])]
+
     def _chunks(self, row):
         """Numbers of a sample's chunks."""
-        port = row[self._columns["port_bytes"]]
-        keys = [(port, self._like[n], *self._picks[n](row)) for n in range(self._counts[row[self._columns["chunks"]]])]
+        keys = self._keys(row)
         for key in keys:
             if key not in self._numbers:
                 self._numbers[key] = self._number(*key)
@@ -84,7 +94,14 @@ class EstimatedPrior:
             alone = self._one.build({"chunks": 1, "port_bytes": ports[port], **dict(zip(CHUNK_ENTRIES, values))})
         except InfeasibleDesign:
             return None
-        return self._alone.setdefault(alone, len(self._alone))
+        if alone not in self._alone:
+            self._alone[alone] = len(self._chips)
+            self._chips.append(alone)
+            self._areas_mm2.append(sum(area_um2(alone, self.designs.layers.technology).values()) * 1e-6)
+        return self._alone[alone]
+
+    def _area(self, chunks):
+        return sum(self._areas_mm2[i] for i in chunks)
 
     def _excess(self, chunks):
         """0 for what is a chip, within the area."""
@@ -92,28 +109,86 @@ class EstimatedPrior:
             return NO_CHIP
         if math.isinf(self.designs.targets.max_area_mm2):
             return 0.0
-        if chunks not in self._areas_mm2:
-            alone = [self._chips[i] for i in chunks]
-            chip = dataclasses.replace(alone[0], chunks=tuple(one.chunk for one in alone))
-            self._areas_mm2[chunks] = sum(area_um2(chip, self.designs.layers.technology).values()) * 1e-6
-        return self.designs.area_excess(self._areas_mm2[chunks])
+        return self.designs.area_excess(self._area(chunks))
 
     def _ln_costs(self, samples):
         """Each layer on the chunk that suits it; all chunks are paid."""
-        self._estimate({i: self._chips[i] for chunks in samples for i in chunks if i not in self._costs})
+        self._estimate({i for chunks in samples for i in chunks})
         most = max(map(len, samples))
         padded = [i for chunks in samples for i in [*chunks, *[None] * (most - len(chunks))]]
-        energy, cycles = torch.stack([self._costs[i] for i in padded]).unflatten(0, (-1, most)).unbind(dim=3)
         idle = torch.tensor([self._idle_pj[i] for i in padded], dtype=torch.float64).view(-1, most)
-        others = functools.reduce(torch.add, idle.unbind(dim=1))[:, None] - idle
-        energy = energy + torch.where(cycles.isfinite(), cycles * others[:, :, None], 0.0)
-        best = (energy * cycles).argmin(dim=1)[:, None, :, None].expand(-1, -1, -1, 2)
-        costs = torch.stack([energy, cycles], dim=3).gather(1, best)[:, 0]
-        refused = costs[:, :, 1].isinf().double().mean(dim=1).tolist()
-        return [REFUSED + share if share else self.designs.ln_cost(self._chips[chunks[0]], *own.sum(dim=0).tolist())
-                for chunks, own, share in zip(samples, costs, refused, strict=True)]
+        own = _on_best(torch.stack([self._costs[i] for i in padded]).unflatten(0, (-1, most)), idle)
+        refused = own[:, :, 1].isinf().double().mean(dim=1).tolist()
+        return [REFUSED + share if share else self.designs.ln_cost(self._chips[chunks[0]], *each.sum(dim=0).tolist())
+                for chunks, each, share in zip(samples, own, refused, strict=True)]
 
-    def _estimate(self, chips):
+    def shrunk(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Samples [n, choices] with some sizes lowered, drawn one by one, until they are within the area: what a large
+        change costs in area is made up for elsewhere.
+        """
+        limit, rows = self.designs.targets.max_area_mm2, index.tolist()
+        if math.isinf(limit):
+            return index
+        for row in rows:
+            sizes, chunks = self._sizes[row[self._columns["chunks"]]], self._chunks(row)
+            for i in torch.randint(len(sizes), (SHRINKS,), generator=generator).tolist():
+                if None in chunks or self._area(chunks) <= limit:
+                    break
+                row[sizes[i]] -= 1
+                less = self._chunks(row) if row[sizes[i]] >= 0 else chunks
+                if None not in less and self._area(less) < self._area(chunks):
+                    chunks = less
+                else:
+                    row[sizes[i]] += 1
+        return torch.tensor(rows)
+
+    def exchanged(self, index: Tensor, elites: Tensor, network: NetworkSpec) -> Tensor:
+        """Of samples `index` [n, choices], the chunk that suits each of `elites` [m, choices]
+        best: as one more, and in the place of each of its own; within the area. Samples [any, choices].
+        """
+        self(elites, network)
+        found = {}
+        for row in index.tolist():
+            for key, chunk in zip(self._keys(row), self._chunks(row), strict=True):
+                found.setdefault(key[0], {}).setdefault(chunk, key)
+        self._estimate({chunk for keys in found.values() for chunk in keys})
+        made = []
+        for port, keys in found.items():
+            others = {}
+            for row in elites[elites[:, self._columns["port_bytes"]] == port].tolist():
+                own, of = self._chunks(row), dict(zip(self._chunks(row), self._keys(row), strict=True))
+                kept = [own[:i] + own[i + 1:] for i in range(len(own))] + [own]
+                others |= {rest: (row, [of[i] for i in rest]) for rest in kept
+                           if rest and len(rest) + 1 in self._counts and None not in rest and rest not in others}
+            for rest, (row, options) in others.items():
+                made += [self._row(row, [*options, keys[chunk]]) for chunk in self._partners(rest, list(keys))]
+        return torch.tensor(made, dtype=torch.int64).reshape(-1, index.shape[1])
+
+    def _partners(self, chunks, others):
+        """Of `others` the few that go best with `chunks`, by EDP alone."""
+        left = self.designs.targets.max_area_mm2 - self._area(chunks)
+        others = [i for i in others if self._areas_mm2[i] <= left]
+        if not others:
+            return []
+        self._estimate({*chunks, *others})
+        costs = [torch.stack([self._costs[i] for i in others]),
+                 *(self._costs[i].expand(len(others), -1, -1) for i in chunks)]
+        idle = [torch.tensor([self._idle_pj[i] for i in others], dtype=torch.float64),
+                *(torch.full((len(others),), self._idle_pj[i], dtype=torch.float64) for i in chunks)]
+        edp = _on_best(torch.stack(costs, dim=1), torch.stack(idle, dim=1)).sum(dim=1).prod(dim=1)
+        return [others[i] for i in edp.argsort(stable=True)[:EXCHANGED].tolist() if edp[i].isfinite()]
+
+    def _row(self, row, keys):
+        """A sample like `row` with the chunks of `keys`."""
+        row = list(row)
+        row[self._columns["chunks"]] = self._counts.index(len(keys))
+        for places, (_, _, *options) in zip(self._places, keys):
+            for i, option in zip(places, options, strict=True):
+                row[i] = option
+        return row
+
+    def _estimate(self, chunks):
+        chips = {i: self._chips[i] for i in sorted(chunks - self._costs.keys())}
         if not chips:
             return
         for port in dict.fromkeys(chip.port_bytes for chip in chips.values()):
@@ -124,3 +199,19 @@ class EstimatedPrior:
         self._costs |= zip(chips, costs, strict=True)
         self._costs.setdefault(None, torch.full_like(costs[0], torch.inf))
         self._idle_pj |= zip(chips, prices.idle_pj.tolist(), strict=True)
+
+
+def _on_best(costs, idle_pj):
+    """[n, layers, 2]: energy and cycles of each layer on the chunk that suits it, at what all others waste meanwhile.
+
+    costs: [n, chunks, layers, 2]; idle_pj: [n, chunks], per cycle.
+    """
+    others = functools.reduce(torch.add, idle_pj.unbind(dim=1))[:, None] - idle_pj
+    best = least = None
+    for one, wasted in zip(costs.unbind(dim=1), others.unbind(dim=1), strict=True):
+        energy, cycles = one.unbind(dim=2)
+        energy = energy + torch.where(cycles.isfinite(), cycles * wasted[:, None], 0.0)
+        one, edp = torch.stack([energy, cycles], dim=2), energy * cycles
+        best = one if best is None else torch.where((edp < least)[:, :, None], one, best)
+        least = edp if least is None else least.minimum(edp)
+    return best
