@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dna_asic import goals, search
 from dna_asic.command import add_output_options, going_on, numbers, progress, run_command
-from dna_asic.cosearch.compute import require_one_process
+from dna_asic.cosearch.compute import require_one_process, share_cores
 from dna_asic.cosearch.joint import JointSettings
 from dna_asic.errors import InfeasibleDesign, SpecError, TargetMissed, ToolError
 from dna_asic.goals import Mode
@@ -129,8 +129,7 @@ def executor(processes: int, ray_address: str | None) -> Iterator[Mapped]:
     elif processes == 1:
         yield map
     else:
-        pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), signal.signal,
-                                   (signal.SIGINT, signal.SIG_IGN))  # Ctrl-C is for this process to answer
+        pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (processes,))
         try:
             yield pool.map
         except BaseException:
@@ -139,6 +138,11 @@ def executor(processes: int, ray_address: str | None) -> Iterator[Mapped]:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin(processes):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this one to answer
+    share_cores(processes)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,9 @@ from torch import Tensor, distributed, nn
 from dna_asic.errors import SpecError
 
 
+_searches = 1  # that share the cores of this machine
+
+
 def started_as() -> tuple[int, int]:
     """(rank, ranks) of this process, by the variables of the environment that `torchrun` sets."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -22,6 +25,12 @@ def require_one_process(what: str) -> None:
     """Raise SpecError under `torchrun`."""
     if started_as()[1] > 1:
         raise SpecError(f"{what} is work of one process, not of {started_as()[1]}; start it without torchrun.")
+
+
+def share_cores(searches: int) -> None:
+    """From now on this process trains as one of so many that work at once here."""
+    global _searches
+    _searches = searches
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Compute:
         """Within it PyTorch has the threads that training takes here; before and after, those that all else does."""
         before = torch.get_num_threads()
         if self.mixed and self.device.type == "cpu":
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.ranks))
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // (self.ranks * _searches)))
         try:
             yield
         finally:

@@ -143,31 +143,34 @@ class EstimatedPrior:
         return torch.tensor(rows)
 
     def exchanged(self, index: Tensor, elites: Tensor, network: NetworkSpec) -> Tensor:
-        """Of samples `index` [n, choices], the chunk that suits each of `elites` [m, choices]
-        best: as one more, and in the place of each of its own; within the area. Samples [any, choices].
+        """Each of `elites` [m, choices] with the chunk of samples `index` [n, choices] that suits it best: as one more,
+        and in the place of each of its own; within the area. Samples [any, choices].
         """
         self(elites, network)
-        found = {}
-        for row in index.tolist():
+        known: dict[tuple, dict[int, tuple]] = {}  # chunks by port and by the places where they may be
+        for row in index.tolist() if max(self._counts) > 1 else ():
             for key, chunk in zip(self._keys(row), self._chunks(row), strict=True):
-                found.setdefault(key[0], {}).setdefault(chunk, key)
-        self._estimate({chunk for keys in found.values() for chunk in keys})
+                known.setdefault(key[:2], {}).setdefault(chunk, key)
+        rests = {}
+        for row in elites.tolist():
+            keys = self._keys(row)
+            for at in range(min(len(keys) + 1, max(self._counts))):
+                before, after = keys[:at], keys[at + 1:]
+                if len(before + after) + 1 in self._counts and before + after:
+                    chunks = tuple(self._numbers[key] for key in before + after)
+                    rests.setdefault((self._like[at], chunks), (row, before, after))
         made = []
-        for port, keys in found.items():
-            others = {}
-            for row in elites[elites[:, self._columns["port_bytes"]] == port].tolist():
-                own, of = self._chunks(row), dict(zip(self._chunks(row), self._keys(row), strict=True))
-                kept = [own[:i] + own[i + 1:] for i in range(len(own))] + [own]
-                others |= {rest: (row, [of[i] for i in rest]) for rest in kept
-                           if rest and len(rest) + 1 in self._counts and None not in rest and rest not in others}
-            for rest, (row, options) in others.items():
-                made += [self._row(row, [*options, keys[chunk]]) for chunk in self._partners(rest, list(keys))]
+        for (like, chunks), (row, before, after) in rests.items():
+            others = known.get(((before + after)[0][0], like), {})
+            made += [self._row(row, [*before, others[i], *after]) for i in self._partners(chunks, list(others))]
         return torch.tensor(made, dtype=torch.int64).reshape(-1, index.shape[1])
 
     def _partners(self, chunks, others):
         """Of `others` the few that go best with `chunks`, by EDP alone."""
+        if None in chunks:
+            return []
         left = self.designs.targets.max_area_mm2 - self._area(chunks)
-        others = [i for i in others if self._areas_mm2[i] <= left]
+        others = [i for i in others if i is not None and self._areas_mm2[i] <= left]
         if not others:
             return []
         self._estimate({*chunks, *others})

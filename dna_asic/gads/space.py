@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class GadsSpace:
         return cls(name=plain.name, entries=tuple(entries), memory_latency_cycles=plain.memory_latency_cycles,
                    clk_period_ns=plain.clk_period_ns)
 
-    @property
+    @functools.cached_property
     def choices(self) -> tuple[Choice, ...]:
         """Entries that make the chip."""
         return tuple(c for c in self.entries if c.label not in ORDERS)
@@ -165,9 +166,12 @@ class GadsSpace:
             name=self.name, chunks=tuple(chunks), port_bytes=sample["port_bytes"],
             memory_latency_cycles=self.memory_latency_cycles, clk_period_ns=self.clk_period_ns or DEFAULT_CLK_PERIOD_NS)
 
+    @functools.cached_property
+    def _labels(self):
+        return {c.label for c in self.entries}
+
     def _label(self, entry, chunk):
-        plain = any(c.label == entry for c in self.entries)
-        return entry if plain else f"chunk{chunk}.{entry}"
+        return entry if entry in self._labels else f"chunk{chunk}.{entry}"
 
     def chunk_of(self, label: str) -> int:
         """Number of the chunk that an entry belongs to; 0 for one of the chip."""

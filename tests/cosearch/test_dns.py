@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dna_asic.cosearch import training
-from dna_asic.cosearch.compute import BF16_INSTRUCTIONS, CPU, Compute
+from dna_asic.cosearch.compute import BF16_INSTRUCTIONS, CPU, Compute, share_cores
 from dna_asic.cosearch.dns import JUDGED, DnsSettings, NetworkSearch
 from dna_asic.cosearch.training import TrainSettings, augment, batches, evaluate, mix, train_network
 from dna_asic.data import DatasetSplits, Subset
@@ -211,8 +211,10 @@ def test_compute_in_bfloat16_on_the_cpu(monkeypatch):
     compute = Compute.named("cpu-bf16", "digits")
     assert compute == Compute(torch.device("cpu"), True) and os.environ["ONEDNN_MAX_CPU_ISA"] == "ALL"
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    with compute.busy():
-        assert torch.get_num_threads() == 3
+    for searches, threads in ((2, 1), (1, 3)):
+        share_cores(searches)
+        with compute.busy():
+            assert torch.get_num_threads() == threads
     with CPU.busy():
         assert torch.get_num_threads() == 1
 

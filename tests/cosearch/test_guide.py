@@ -133,6 +133,32 @@ def test_screened_samples_are_not_all_of_one_option_of_the_widest_choice():
     assert max(map(options.count, options)) <= 2
 
 
+def test_elites_are_of_every_number_of_used_choices():
+    """Here the last two choices are of no use where the first is 0, and then cost 10 less."""
+    search = GumbelSearch(CHOICES, 0, GumbelSettings(elites=4))
+    guide = Guide(search, lambda index: expected(index) - 10 * (index[:, 0] == 0),
+                  unused=lambda index: (index[:, :1] == 0) & (torch.arange(6) >= 4))
+    guide.propose()
+    assert guide._front[:, 0].sort().values.tolist() == [0, 0, 1, 1]
+    assert guide._front[guide._front[:, 0] == 0][:, 3].unique().numel() == 2
+
+
+def test_what_is_made_of_elites_is_judged_as_all_else():
+    """Copies pass through `repaired`; `exchanged` is asked for more, of what is within the limits."""
+    best, asked = torch.zeros((1, 6), dtype=torch.int64), []
+
+    def exchanged(index, elites):
+        asked.append((index, elites))
+        return best
+
+    search = GumbelSearch(CHOICES, 0, GumbelSettings())
+    prior = lambda index: expected(index) + 100.0 * (index[:, 1] == 2)  # noqa: E731
+    guide = Guide(search, prior, repaired=lambda index, generator: index.clamp(min=1), exchanged=exchanged)
+    proposed = search.index(guide.propose())
+    assert best[0].tolist() in proposed.tolist() and len(asked) > 3
+    assert all((index[:, 1] != 2).all() and len(elites) <= 16 for index, elites in asked)
+
+
 def test_rebase_moves_each_as_what_is_expected_of_it():
     slope = [0.1]
     _, guide, _ = make(prior=lambda index: slope[0] * expected(index))

@@ -10,6 +10,7 @@ from dna_asic.cosearch.gumbel import GumbelSearch, GumbelSettings
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cosearch.prior import EstimatedPrior
 from dna_asic.cosearch.targets import NO_TARGETS, Targets
+from dna_asic.cost import area_um2
 from dna_asic.das import small_network
 from dna_asic.errors import InfeasibleDesign
 from dna_asic.gads import GadsSpace
@@ -75,3 +76,50 @@ def test_sample_that_is_no_chip_is_beyond_all():
     prior, _, index, chips = make("full", ("chunks=1", "port_bytes=8"), count=200)
     costs = prior(index, NETWORK)
     assert None in chips and all((c is None) == (x == REFUSED + 2) for c, x in zip(chips, costs.tolist(), strict=True))
+
+
+def areas(chips):
+    return [sum(area_um2(chip, TECHNOLOGY).values()) * 1e-6 for chip in chips]
+
+
+def test_what_is_too_large_is_shrunk_until_it_fits():
+    prior, designs, index, chips = make("full", count=200, targets=Targets(max_area_mm2=1.0))
+    shrunk = prior.shrunk(index, torch.Generator().manual_seed(1))
+    assert torch.equal(shrunk, prior.shrunk(index, torch.Generator().manual_seed(1)))
+    changed = (shrunk != index).any(dim=1).tolist()
+    large = [chip is not None and area > 1.0 for chip, area in zip(chips, areas([c or chips[0] for c in chips]))]
+    assert changed == large and sum(large) > 50
+    assert (shrunk <= index).all() and (index - shrunk)[:, [i for i, c in enumerate(prior.space.choices)
+                                                            if c.label.endswith("spatial")]].eq(0).all()
+    samples = GumbelSearch(prior.space.choices, 0, GumbelSettings()).samples(shrunk)
+    before, after = (torch.tensor(areas([chip for chip, x in zip(some, large, strict=True) if x]))
+                     for some in (chips, [build(prior.space, s) for s in samples]))
+    assert (after < before).all() and (after <= 1.0)[before < 1.5].all() and (before < 1.5).sum() > 5
+    assert torch.equal(make("full")[0].shrunk(index, torch.Generator()), index)
+
+
+@pytest.mark.parametrize("pins", [(), ("chunk1.pe_rows=4|8",), ("chunks=1",)])
+@pytest.mark.parametrize("targets", [NO_TARGETS, Targets(max_area_mm2=0.5)])
+def test_elites_get_the_chunk_that_suits_them_best(pins, targets):
+    """Beside all chunks in all places, one by one."""
+    prior, designs, index, chips = make("default", ("port_bytes=8|16", *pins), targets)
+    elites, labels = index[:6], [c.label for c in prior.space.choices]
+    made = prior.exchanged(index, elites, NETWORK)
+    counts, parts = prior.space.choices[labels.index("chunks")].options, prior._places
+    tried = []
+    for elite in elites:
+        count = counts[elite[labels.index("chunks")]]
+        for donor in index[index[:, labels.index("port_bytes")] == elite[labels.index("port_bytes")]]:
+            for n in range(counts[donor[labels.index("chunks")]]):
+                for at in range(min(count + 1, max(counts))):
+                    if max(count, at + 1) == 1 or prior._like[at] != prior._like[n]:
+                        continue
+                    row = elite.clone()
+                    row[labels.index("chunks")] = counts.index(max(count, at + 1))
+                    row[parts[at]] = donor[parts[n]]
+                    tried.append(row)
+    if max(counts) == 1:
+        assert len(made) == 0
+        return
+    best = prior(torch.stack(tried), NETWORK).min()
+    assert best < prior(elites, NETWORK).min() and prior(made, NETWORK).min() == pytest.approx(float(best), abs=1e-9)
