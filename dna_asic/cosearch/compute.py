@@ -12,7 +12,6 @@ from torch import Tensor, distributed, nn
 
 from dna_asic.errors import SpecError
 
-
 _searches = 1  # that share the cores of this machine
 
 

@@ -140,7 +140,7 @@ class EstimatedPrior:
                     chunks = less
                 else:
                     row[sizes[i]] += 1
-        return torch.tensor(rows)
+        return torch.tensor(rows, dtype=torch.int64).reshape(index.shape)
 
     def exchanged(self, index: Tensor, elites: Tensor, network: NetworkSpec) -> Tensor:
         """Each of `elites` [m, choices] with the chunk of samples `index` [n, choices] that suits it best: as one more,

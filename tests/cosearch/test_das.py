@@ -25,9 +25,10 @@ from dna_asic.gads import GadsSpace
 from dna_asic.mapping.layout import hardware_shapes
 from dna_asic.mapping.optimise import Mapper
 from dna_asic.mapping.tilings import Effort
+from dna_asic.networks import blocks
 from dna_asic.spec.geometry import check_mapping
 from dna_asic.spec.latency import RUN_CYCLES
-from dna_asic.spec.layer import LayerShape, LayerSpec, NetworkSpec
+from dna_asic.spec.layer import Activation, LayerShape, LayerSpec, NetworkSpec
 from dna_asic.spec.pipeline import pipeline
 from dna_asic.technology import load_technology
 
@@ -264,3 +265,21 @@ def test_fixed_accelerator_has_the_best_mapping_of_its_chip():
         fixed_accelerator(chip, NETWORK, SPACE, TECHNOLOGY, seed=0, targets=Targets(max_area_mm2=0.01))
     with pytest.raises(InfeasibleDesign):
         fixed_accelerator(chip, HUGE, SPACE, TECHNOLOGY, seed=0)
+
+
+def test_search_within_an_area_finds_what_two_dataflows_save():
+    """Pointwise and depthwise layers, each on a chunk of its own, beside the chunk that suits both best."""
+    relu, space = Activation.RELU, GadsSpace.load("full").pinned(["port_bytes=64"])
+    layers, channels, size = [], 96, 28
+    for i in range(3):
+        source = layers[-1].name if layers else "input"
+        layers += [blocks.conv(f"wide{i}", source, channels, 6 * channels, (size, size), activation=relu),
+                   blocks.conv(f"depth{i}", f"wide{i}", 6 * channels, 6 * channels, (size, size), kernel=3,
+                               groups=6 * channels, activation=relu),
+                   blocks.conv(f"narrow{i}", f"depth{i}", 6 * channels, channels, (size, size))]
+    network = NetworkSpec(name="inverted", input_shape=(channels, size, size), layers=tuple(layers))
+    found = {}
+    for chunks in ("1", "1|2|3|4"):
+        search = AcceleratorSearch(space.pinned([f"chunks={chunks}"]), TECHNOLOGY, 0, targets=Targets(max_area_mm2=1.3))
+        found[chunks] = search_within(search, network, 40)
+    assert found["1|2|3|4"] < 0.5 * found["1"], found
