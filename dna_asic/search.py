@@ -307,6 +307,7 @@ def joint_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> tuple
                 with read_checkpoint(shared, "warm up anew") as state:
                     joint.load_warm_up(state["joint"])
                     earlier_s = state["seconds"]
+                turn.close()
             earlier_s -= waited_s
         done = itertools.count(joint.epoch * steps + 1)
         while joint.epoch < joint.epochs:

@@ -117,12 +117,19 @@ def test_points_warm_up_together(tmp_path, monkeypatch):
 
 
 def test_points_at_once_warm_up_once(tmp_path, monkeypatch):
-    """One does; the other waits for it, and does not count what it waited."""
-    epochs, run_epoch = [], JointSearch.run_epoch
-    monkeypatch.setattr(JointSearch, "run_epoch", lambda self, tick: epochs.append(self.epoch) or run_epoch(self, tick))
+    """One does; the others wait for it, do not count what they waited, and then work at once."""
+    epochs, run_epoch, begun, together = [], JointSearch.run_epoch, *(threading.Barrier(3, timeout=60) for _ in "12")
+
+    def watched(self, tick):
+        epochs.append(self.epoch)
+        if self.epoch == 2:
+            together.wait()
+        return run_epoch(self, tick)
+
+    monkeypatch.setattr(JointSearch, "run_epoch", watched)
     args = search.parser().parse_args(["--set", "chunks=1", "--warmup-epochs", "2", "--epochs", "1", "--train-images",
                                        "300"])
-    args.warm_up, begun = tmp_path / "warm-up.pt", threading.Barrier(2, timeout=60)
+    args.warm_up = tmp_path / "warm-up.pt"
 
     def earlier_s(name):
         inputs, run = search.load(args), RunFolder.create(name, tmp_path)
@@ -131,9 +138,9 @@ def test_points_at_once_warm_up_once(tmp_path, monkeypatch):
         assert joint.epoch == 3
         return seconds
 
-    with ThreadPoolExecutor(2) as pool:
-        waited_not_counted = max(pool.map(earlier_s, ("one", "other")))
-    assert sorted(epochs) == [0, 1, 2, 2]
+    with ThreadPoolExecutor(3) as pool:
+        waited_not_counted = max(pool.map(earlier_s, ("one", "other", "third")))
+    assert sorted(epochs) == [0, 1, 2, 2, 2]
     assert waited_not_counted < torch.load(args.warm_up)["seconds"] / 2
 
 

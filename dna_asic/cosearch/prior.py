@@ -51,8 +51,8 @@ class EstimatedPrior:
     def _forget(self):
         self._numbers: dict[tuple[int, ...], int | None] = {}  # of chunks by their options, none for what is no chip
         self._alone: dict[AcceleratorConfig, int] = {}
-        self._chips: list[AcceleratorConfig] = []  # of one chunk, and their areas
-        self._areas_mm2: list[float] = []
+        self._chips: list[AcceleratorConfig] = []  # of one chunk, by number
+        self._areas_mm2: dict[int, float] = {}
         self._turn_to(self._network)
 
     def _turn_to(self, network):
@@ -97,10 +97,15 @@ class EstimatedPrior:
         if alone not in self._alone:
             self._alone[alone] = len(self._chips)
             self._chips.append(alone)
-            self._areas_mm2.append(sum(area_um2(alone, self.designs.layers.technology).values()) * 1e-6)
         return self._alone[alone]
 
     def _area(self, chunks):
+        """mm2; 0 where it is not limited."""
+        if math.isinf(self.designs.targets.max_area_mm2):
+            return 0.0
+        for i in chunks:
+            if i not in self._areas_mm2:
+                self._areas_mm2[i] = sum(area_um2(self._chips[i], self.designs.layers.technology).values()) * 1e-6
         return sum(self._areas_mm2[i] for i in chunks)
 
     def _excess(self, chunks):
@@ -170,7 +175,7 @@ class EstimatedPrior:
         if None in chunks:
             return []
         left = self.designs.targets.max_area_mm2 - self._area(chunks)
-        others = [i for i in others if i is not None and self._areas_mm2[i] <= left]
+        others = [i for i in others if i is not None and self._area((i,)) <= left]
         if not others:
             return []
         self._estimate({*chunks, *others})
