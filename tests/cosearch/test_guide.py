@@ -157,6 +157,9 @@ def test_what_is_made_of_elites_is_judged_as_all_else():
     proposed = search.index(guide.propose())
     assert best[0].tolist() in proposed.tolist() and len(asked) > 3
     assert all((index[:, 1] != 2).all() and len(elites) <= 16 for index, elites in asked)
+    guide.learn(proposed, expected(proposed))
+    copies, more = guide._of_elites({}, 50)
+    assert len(copies) == 50 and (copies >= 1).all() and torch.equal(more, best)
 
 
 def test_rebase_moves_each_as_what_is_expected_of_it():
