@@ -75,8 +75,8 @@ class AcceleratorSearch:
         self._prior = EstimatedPrior(self.space, self.designs)
         use = self.gumbel.settings
         self.guide = Guide(self.gumbel, self._expected if use.prior else None, self._unused,
-                           repaired=self._prior.shrunk if use.prior and use.shrunk else None,
-                           exchanged=self._exchanged if use.prior and use.exchanged else None)
+                           repaired=self._shrunk if use.prior and use.shrunk else None,
+                           exchange=self._exchange if use.prior and use.exchanged else None)
         self._best: Sample | None = None
         self._network: NetworkSpec | None = None
 
@@ -152,8 +152,11 @@ class AcceleratorSearch:
     def _expected(self, index):
         return self._prior(index, self._network)
 
-    def _exchanged(self, index, elites):
-        return self._prior.exchanged(index, elites, self._network)
+    def _shrunk(self, index, generator=None):
+        return self._prior.shrunk(index, self._network, generator)
+
+    def _exchange(self):
+        return self._prior.exchange(self._network)
 
     def _unused(self, index):
         labels = [c.label for c in self.space.choices]

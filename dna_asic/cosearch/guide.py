@@ -20,8 +20,10 @@ FIRST_ROUNDS = (12, 24, 48, 48)  # in the first steps: some chips are priced soo
 NICHE = 2  # of a step's screened samples of one option of the widest choice
 Prior = Callable[[Tensor], Tensor]  # of samples int64 [n, choices] what is expected of each, float64 [n], finite
 Unused = Callable[[Tensor], Tensor]  # bool [n, choices] of samples int64 [n, choices]: what makes no difference to each
-Repaired = Callable[[Tensor, torch.Generator], Tensor]  # like samples [n, choices], within limits known beforehand
-Exchanged = Callable[[Tensor, Tensor], Tensor]  # new samples [any, choices]: parts of some in the place of elites' own
+# Like samples int64 [n, choices], within limits that are known beforehand: as well as can be, or by chance, in no time.
+Repaired = Callable[[Tensor, torch.Generator | None], Tensor]
+# For a step: new samples [any, choices], parts of some [n, choices] in the place of elites' [m, choices] own.
+Exchange = Callable[[], Callable[[Tensor, Tensor], Tensor]]
 
 
 def _nothing(index):
@@ -47,9 +49,10 @@ class Guide:
     """
 
     def __init__(self, search: GumbelSearch, prior: Prior | None = None, unused: Unused | None = None,
-                 repaired: Repaired | None = None, exchanged: Exchanged | None = None):
+                 repaired: Repaired | None = None, exchange: Exchange | None = None):
         self.unused = unused or (lambda index: torch.zeros_like(index, dtype=torch.bool))
-        self._repaired, self._exchanged = repaired or (lambda index, generator: index), exchanged
+        self._repaired = repaired or (lambda index, generator: index)
+        self._exchange = exchange or (lambda: lambda index, elites: index[:0])
         self.search, self.settings = search, search.settings
         self.prior, self.informed = prior or _nothing, prior is not None
         self.index = torch.zeros((0, len(search.choices)), dtype=torch.int64)
@@ -134,15 +137,15 @@ class Guide:
             return []
         share = self.settings.pool // ROUNDS
         rounds = (*FIRST_ROUNDS, ROUNDS)[min(self.search.steps, len(FIRST_ROUNDS))]
-        around = torch.cat([self._front, *self._neighbours()])
+        around = self._repaired(torch.cat([self._front, *self._neighbours()]), None)
         count = max(2, share // 4) if self.settings.elites else share
         drawn, prior = self.search.draw_index(count), _remembering(self.prior)
         prior(self._plain(torch.cat([around, drawn])))  # of all that are known by then: a batch takes hardly longer
-        pool = self._grown({}, around, prior)
+        pool, exchanged = self._grown({}, around, prior), self._exchange()
         for i in range(rounds):
             if self.settings.control_variate:
                 self.search.descend(self._mean_of_model(drawn, self.expect(drawn, prior)[0]))
-            found = torch.cat([drawn, *self._of_elites(pool, share)])
+            found = torch.cat([drawn, *self._of_elites(pool, share, exchanged)])
             drawn = self.search.draw_index(count) if i + 1 < rounds else drawn
             prior(self._plain(torch.cat([found, drawn])))
             pool = self._grown(pool, found, prior)
@@ -178,7 +181,7 @@ class Guide:
                 rows[:, i] = torch.arange(len(choice.options))
                 yield rows
 
-    def _of_elites(self, pool, count):
+    def _of_elites(self, pool, count, exchanged):
         """Copies of elites, half of them crossed with another, with some choices drawn anew; and elites with parts of
         what else is known, unless it is beyond the limits.
         """
@@ -193,9 +196,9 @@ class Guide:
         parent = torch.where(crossed & (torch.rand(parent.shape, generator=generator) < 0.3), other, parent)
         used = (~self.unused(parent)).sum(dim=1, keepdim=True)
         anew = torch.rand(parent.shape, generator=generator) < REDRAWN / used
-        yield self._repaired(torch.where(anew, self._fresh(parent), parent), generator)
-        if self._exchanged:
-            yield self._exchanged(known[torch.tensor([*both.values()]) <= REFUSED + 1], elites)
+        copies = torch.where(anew, self._fresh(parent), parent)
+        yield torch.cat([copies[::2], self._repaired(copies[1::2], generator)])
+        yield exchanged(known[torch.tensor([*both.values()]) <= REFUSED + 1], elites)
 
     def _fresh(self, parent):
         """Other options: of gamma's draws, any, or one before or after, as often; gamma may have settled."""

@@ -30,8 +30,8 @@ class GumbelSettings:
     prior: the model of the samples priced begins with an estimate of each. control_variate: the model gives the
     gradient, by draws of gamma, and the step's samples what it leaves. screened: so many of a step's samples are the
     best by the model of draws and of `pool` varied copies of the `elites` best (with 0 of `pool` draws alone). shrunk:
-    copies that are too large are made to fit the area. exchanged: elites get each other's and any other known chunks.
-    polish: moves of one choice at the end.
+    half of the copies, and what differs from the best sample in one choice, are made to fit the area. exchanged: elites
+    get each other's and any other known chunks. polish: moves of one choice at the end.
     """
 
     samples: int = 8

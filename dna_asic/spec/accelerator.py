@@ -1,6 +1,7 @@
 """One point of the generic accelerator design space (GADS), and one mapping onto it."""
 
 import enum
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -120,12 +121,12 @@ class ChunkConfig:
         """Words to which channels of the O buffer are padded: the wider of drain and post-processing."""
         return max(self.n_o, self.n_pp)
 
-    @property
+    @functools.cached_property
     def axes(self) -> dict[str, tuple[Dim, int]]:
         """Dim and PEs of the axes "row" and "col"."""
         return {"row": (self.row_dim, self.pe_rows), "col": (self.col_dim, self.pe_cols)}
 
-    @property
+    @functools.cached_property
     def reduction_axes(self) -> tuple[str, ...]:
         """Those of "row" and "col" that carry a reduction dim."""
         return tuple(axis for axis, (dim, _) in self.axes.items() if dim in REDUCTION)

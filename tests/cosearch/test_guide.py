@@ -144,7 +144,7 @@ def test_elites_are_of_every_number_of_used_choices():
 
 
 def test_what_is_made_of_elites_is_judged_as_all_else():
-    """Copies pass through `repaired`; `exchanged` is asked for more, of what is within the limits."""
+    """Every other copy passes through `repaired`; `exchanged` is asked for more, of what is within the limits."""
     best, asked = torch.zeros((1, 6), dtype=torch.int64), []
 
     def exchanged(index, elites):
@@ -153,13 +153,22 @@ def test_what_is_made_of_elites_is_judged_as_all_else():
 
     search = GumbelSearch(CHOICES, 0, GumbelSettings())
     prior = lambda index: expected(index) + 100.0 * (index[:, 1] == 2)  # noqa: E731
-    guide = Guide(search, prior, repaired=lambda index, generator: index.clamp(min=1), exchanged=exchanged)
+    guide = Guide(search, prior, repaired=lambda index, generator: index.clamp(min=1), exchange=lambda: exchanged)
     proposed = search.index(guide.propose())
     assert best[0].tolist() in proposed.tolist() and len(asked) > 3
     assert all((index[:, 1] != 2).all() and len(elites) <= 16 for index, elites in asked)
     guide.learn(proposed, expected(proposed))
-    copies, more = guide._of_elites({}, 50)
-    assert len(copies) == 50 and (copies >= 1).all() and torch.equal(more, best)
+    copies, more = guide._of_elites({}, 50, exchanged)
+    assert len(copies) == 50 and (copies[25:] >= 1).all() and (copies[:25] < 1).any() and torch.equal(more, best)
+
+
+def test_what_differs_from_the_best_in_one_choice_passes_through_repair():
+    asked, search = [], GumbelSearch(CHOICES, 0, GumbelSettings(pool=0))
+    guide = Guide(search, expected, repaired=lambda index, generator: asked.append(index) or torch.zeros_like(index))
+    index = torch.tensor([[1, 2, 3, 4, 3, 2], [1, 1, 1, 1, 1, 1]])
+    guide.learn(index, expected(index))
+    proposed = guide.propose()
+    assert (asked[0] != index[1]).sum(dim=1).max() == 1 and 0 in search.index(proposed).sum(dim=1)
 
 
 def test_rebase_moves_each_as_what_is_expected_of_it():
