@@ -34,6 +34,8 @@ from dna_asic.spec.record import to_plain
 
 HEADERS = ("mode", "lambda", "int8 accuracy %", "cycles", "energy uJ", "area mm2", "EDP J s", "front", "targets", "run")
 SHARED = ("dataset", "image_size", "test_images", "target")  # of runs that stand beside the points
+AFTER_WARM_UP = ("mode", "hw_weight", "train_epochs", "das_steps", "no_network_polish", "learning_rate", "label_smoothing",
+                 "cutout", "cutmix", "target", "space", "pins", *goals.TARGETS)  # what a warm-up does not depend on
 DECADES = 1.0  # on either side of the default weight
 Mapped = Callable[[Callable, Iterable], Iterable]  # as `map`
 
@@ -105,7 +107,7 @@ def plan(args: argparse.Namespace, folder: Path) -> list[argparse.Namespace]:
     common = {k: getattr(args, k, v) for k, v in vars(search.parser().parse_args([])).items()} | {
         "runs_dir": folder, "json": False, "quiet": args.quiet or args.processes > 1 or args.ray is not None,
         "program": "python -m dna_asic.search", "command_line": args.command_line}
-    alike = sorted((k, str(v)) for k, v in common.items() if k not in (*search.NOT_KEPT, "mode", "hw_weight"))
+    alike = sorted((k, str(v)) for k, v in common.items() if k not in (*search.NOT_KEPT, *AFTER_WARM_UP))
     common["warm_up"] = folder / f"warm-up-{hashlib.sha256(repr(alike).encode()).hexdigest()[:12]}.pt"
     points = [(mode, f"{mode}-{weight:g}" if mode == Mode.JOINT else mode, weight)
               for mode in dict.fromkeys(args.mode or [str(Mode.JOINT)])

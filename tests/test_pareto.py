@@ -114,6 +114,10 @@ def test_points_warm_up_together(tmp_path, monkeypatch):
     epochs.clear()
     assert pareto.main([*short, "--name", "p", "--hw-weights", "0.1", "--supernet-rate", "0.1"]) == 0
     assert epochs == [0, 1, 2]
+    epochs.clear()
+    assert pareto.main([*short, "--name", "p", "--hw-weights", "0.2", "--train-epochs", "2", "--das-steps", "2",
+                        "--set", "port_bytes=8|16", "--max-area-mm2", "5", "--cutout", "2"]) == 0
+    assert epochs == [2]
 
 
 def test_points_at_once_warm_up_once(tmp_path, monkeypatch):
