@@ -137,7 +137,7 @@ class Guide:
             return []
         share = self.settings.pool // ROUNDS
         rounds = (*FIRST_ROUNDS, ROUNDS)[min(self.search.steps, len(FIRST_ROUNDS))]
-        around = self._repaired(torch.cat([self._front, *self._neighbours()]), None)
+        around = torch.cat([self._front, self._repaired(torch.cat([self.index[:0], *self._neighbours()]), None)])
         count = max(2, share // 4) if self.settings.elites else share
         drawn, prior = self.search.draw_index(count), _remembering(self.prior)
         prior(self._plain(torch.cat([around, drawn])))  # of all that are known by then: a batch takes hardly longer

@@ -25,6 +25,7 @@ class EstimatedPrior:
     def __init__(self, space: GadsSpace, designs: DesignPricer):
         self.space, self.designs = space, designs
         self._chunks = Chunks(space, designs.layers.technology)
+        self._asked = self._fitting = None
 
     def _turn_to(self, network):
         if len(self._chunks) > KEPT:
@@ -67,10 +68,18 @@ class EstimatedPrior:
         for elsewhere. Those go first that cost least for the area that they save, or as `generator` draws them, which
         takes hardly any time.
         """
-        limit, rows = self.designs.targets.max_area_mm2, index.tolist()
-        if math.isinf(limit):
+        if math.isinf(self.designs.targets.max_area_mm2):
             return index
         self._turn_to(network)
+        if generator:
+            return self._shrunk(index, generator)
+        asked = index.tolist(), network, self.designs.targets
+        if asked != self._asked:  # until the best sample changes, the same is asked again
+            self._asked, self._fitting = asked, self._shrunk(index, None)
+        return self._fitting
+
+    def _shrunk(self, index, generator):
+        limit, rows = self.designs.targets.max_area_mm2, index.tolist()
         chunks = list(map(self._chunks.of, rows))
         large = [n for n, of in enumerate(chunks) if NO_CHUNK not in of and self._chunks.area_mm2(of) > limit]
         while large:
