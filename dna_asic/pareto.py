@@ -34,8 +34,9 @@ from dna_asic.spec.record import to_plain
 
 HEADERS = ("mode", "lambda", "int8 accuracy %", "cycles", "energy uJ", "area mm2", "EDP J s", "front", "targets", "run")
 SHARED = ("dataset", "image_size", "test_images", "target")  # of runs that stand beside the points
-AFTER_WARM_UP = ("mode", "hw_weight", "train_epochs", "das_steps", "no_network_polish", "learning_rate", "label_smoothing",
-                 "cutout", "cutmix", "target", "space", "pins", *goals.TARGETS)  # what a warm-up does not depend on
+# What a warm-up does not depend on.
+AFTER_WARM_UP = ("mode", "hw_weight", "train_epochs", "das_steps", "no_network_polish", "learning_rate",
+                 "label_smoothing", "cutout", "cutmix", "target", "space", "pins", *goals.TARGETS)
 DECADES = 1.0  # on either side of the default weight
 Mapped = Callable[[Callable, Iterable], Iterable]  # as `map`
 
