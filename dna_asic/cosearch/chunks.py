@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -88,7 +88,7 @@ class Chunks:
                 row[i] = option
         return row
 
-    def area_mm2(self, numbers: Iterable[int]) -> float:
+    def area_mm2(self, numbers: Sequence[int]) -> float:
         """Of these chunks in all."""
         for i in numbers:
             if i not in self._areas_mm2:
