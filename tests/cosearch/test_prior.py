@@ -157,3 +157,15 @@ def test_exchange_remembers_what_it_met():
     made = [parts(row[None], index[:6]) for row in index]
     assert torch.equal(made[-1], at_once(index, index[:6])) and not torch.equal(made[-1], made[len(index) // 2])
     assert torch.equal(parts(index[:1], index[6:9]), at_once(index[:1], index[6:9]))
+
+
+def test_what_was_shrunk_for_others_does_not_count():
+    """Other samples, another network, another limit."""
+    prior, designs, index, _ = make("full", ("chunks=1",), Targets(max_area_mm2=0.8), count=40)
+    other, made = known_network("digits"), []
+    for part, network, limit in ((index[:20], NETWORK, 0.8), (index[20:], NETWORK, 0.8), (index[20:], other, 0.8),
+                                 (index[20:], other, 0.6)):
+        designs.reprice(Targets(max_area_mm2=limit))
+        made.append(prior.shrunk(part, network))
+        assert torch.equal(made[-1], EstimatedPrior(prior.space, designs).shrunk(part, network))
+    assert not any(torch.equal(one, after) for one, after in zip(made, made[1:]))
