@@ -25,24 +25,28 @@ Key = tuple[int, ...]  # of a chunk: its port's option, the first chunk with the
 
 
 class Chunks:
-    """Chunks of samples by number, as they were met. counts: how many a sample may have."""
+    """Chunks of samples by number, as they were met.
+
+    counts: how many a sample may have. like: per place the first one whose chunk has the same options. chips: of each
+    chunk alone.
+    """
 
     def __init__(self, space: GadsSpace, technology: Technology):
         self.space, self.technology = space, technology
         self._columns = {c.label: i for i, c in enumerate(space.choices)}
         self.counts = space.choices[self._columns["chunks"]].options
-        self.places = [[i for label, i in self._columns.items() if space.chunk_of(label) == n
+        self._places = [[i for label, i in self._columns.items() if space.chunk_of(label) == n
                         and label.rpartition(".")[2] in CHUNK_ENTRIES] for n in range(max(self.counts))]
-        options = [[space.choices[i].options for i in places] for places in self.places]
-        self.like = [options.index(x) for x in options]  # the first chunk that has the same options
-        self._picks = [operator.itemgetter(*places) for places in self.places]
+        options = [[space.choices[i].options for i in places] for places in self._places]
+        self.like = [options.index(x) for x in options]
+        self._picks = [operator.itemgetter(*places) for places in self._places]
         sizes = {n: [i for label, i in self._columns.items() if space.chunk_of(label) < n
                      and label.rpartition(".")[2] in (*NUMBERS, *WIDTHS)] for n in self.counts}
         self._sizes = [sizes[n] for n in self.counts]
         self._one = dataclasses.replace(space, entries=tuple(Choice(e, (None,)) for e in CHUNK_ENTRIES))
         self._numbers: dict[Key, int] = {}
         self._alone: dict[AcceleratorConfig | None, int] = {None: NO_CHUNK}
-        self.chips: list[AcceleratorConfig | None] = [None]  # of the chunk alone, by number
+        self.chips: list[AcceleratorConfig | None] = [None]
         self._areas_mm2: dict[int, float] = {NO_CHUNK: 0.0}
         self._network: NetworkSpec | None = None
 
@@ -69,7 +73,7 @@ class Chunks:
 
     def _build(self, port, chunk, *options):
         choices, ports = self.space.choices, self.space.choices[self._columns["port_bytes"]].options
-        values = [choices[i].options[option] for i, option in zip(self.places[chunk], options, strict=True)]
+        values = [choices[i].options[option] for i, option in zip(self._places[chunk], options, strict=True)]
         try:
             return self._one.build({"chunks": 1, "port_bytes": ports[port], **dict(zip(CHUNK_ENTRIES, values))})
         except InfeasibleDesign:
@@ -83,7 +87,7 @@ class Chunks:
         """A sample like `row` with the chunks of `keys`."""
         row = list(row)
         row[self._columns["chunks"]] = self.counts.index(len(keys))
-        for places, (_, _, *options) in zip(self.places, keys):
+        for places, (_, _, *options) in zip(self._places, keys):
             for i, option in zip(places, options, strict=True):
                 row[i] = option
         return row

@@ -21,7 +21,7 @@ class Exchange:
     def __init__(self, chunks: Chunks, max_area_mm2: float):
         self._chunks, self._limit_mm2 = chunks, max_area_mm2
         self._met: set[tuple[int, ...]] = set()
-        self._known: dict[Key, dict[int, Key]] = {}  # chunks by port and by the places where they may be
+        self._known: dict[tuple[int, ...], dict[int, Key]] = {}  # chunks by port and by the places where they may be
         self._best: dict[tuple, tuple[int, list]] = {}  # (of `_known` tried, the (EDP, chunk) found)
 
     def __call__(self, index: Tensor, elites: Tensor) -> Tensor:
@@ -29,9 +29,10 @@ class Exchange:
         calls, that suit it best: as one more, and in the place of each of its own. Samples [any, choices].
         """
         counts, like, made = self._chunks.counts, self._chunks.like, {}
-        if max(counts) > 1:
-            self._meet(index)
-        for row in elites.tolist() if max(counts) > 1 else ():
+        if max(counts) == 1:
+            return index[:0]
+        self._meet(index)
+        for row in elites.tolist():
             keys = self._chunks.keys(row)
             for at in range(min(len(keys) + 1, max(counts))):
                 before, after = keys[:at], keys[at + 1:]

@@ -129,7 +129,7 @@ def test_elites_get_the_chunk_that_suits_them_best(pins, targets):
     elites, labels = index[:6], [c.label for c in prior.space.choices]
     prior(index, NETWORK)
     made = prior.exchange(NETWORK)(index, elites)
-    counts, parts = prior.space.choices[labels.index("chunks")].options, prior._chunks.places
+    counts, parts = prior.space.choices[labels.index("chunks")].options, prior._chunks._places
     tried = []
     for elite in elites:
         count = counts[elite[labels.index("chunks")]]
