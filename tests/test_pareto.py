@@ -1,5 +1,6 @@
 """The command that makes a front of searches: its points, what it keeps, where it runs them."""
 
+import contextlib
 import functools
 import inspect
 import json
@@ -10,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from dna_asic import pareto, search
 from dna_asic.bars import StageBars
@@ -120,8 +120,16 @@ def test_points_warm_up_together(tmp_path, monkeypatch):
     assert epochs == [2]
 
 
+def sharing(tmp_path):
+    """Arguments of a short search, two epochs of whose warm-up are shared in `tmp_path`."""
+    args = search.parser().parse_args(["--set", "chunks=1", "--warmup-epochs", "2", "--epochs", "1", "--train-images",
+                                       "300"])
+    args.warm_up = tmp_path / "warm-up.pt"
+    return args
+
+
 def test_points_at_once_warm_up_once(tmp_path, monkeypatch):
-    """One does; the others wait for it, do not count what they waited, and then work at once."""
+    """One does; the others wait for it, and then work at once."""
     epochs, run_epoch, begun, together = [], JointSearch.run_epoch, *(threading.Barrier(3, timeout=60) for _ in "12")
 
     def watched(self, tick):
@@ -131,21 +139,40 @@ def test_points_at_once_warm_up_once(tmp_path, monkeypatch):
         return run_epoch(self, tick)
 
     monkeypatch.setattr(JointSearch, "run_epoch", watched)
-    args = search.parser().parse_args(["--set", "chunks=1", "--warmup-epochs", "2", "--epochs", "1", "--train-images",
-                                       "300"])
-    args.warm_up = tmp_path / "warm-up.pt"
+    args = sharing(tmp_path)
 
-    def earlier_s(name):
+    def last_epoch(name):
         inputs, run = search.load(args), RunFolder.create(name, tmp_path)
         begun.wait()
-        joint, seconds = search.joint_search(args, inputs, run, StageBars(quiet=True))
-        assert joint.epoch == 3
-        return seconds
+        return search.joint_search(args, inputs, run, StageBars(quiet=True))[0].epoch
 
     with ThreadPoolExecutor(3) as pool:
-        waited_not_counted = max(pool.map(earlier_s, ("one", "other", "third")))
+        assert list(pool.map(last_epoch, ("one", "other", "third"))) == [3, 3, 3]
     assert sorted(epochs) == [0, 1, 2, 2, 2]
-    assert waited_not_counted < torch.load(args.warm_up)["seconds"] / 2
+
+
+def test_waiting_for_a_warm_up_is_not_counted(tmp_path, monkeypatch):
+    """The seconds of a search are those of the warm-up, whoever made it, and its own."""
+    now, run_epoch, in_turn = [0.0], JointSearch.run_epoch, search.in_turn
+
+    def epoch_of_a_minute(self, tick):
+        now[0] += 60
+        return run_epoch(self, tick)
+
+    @contextlib.contextmanager
+    def turn_after_an_hour(path):
+        now[0] += 3600
+        with in_turn(path):
+            yield
+
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(search, "in_turn", turn_after_an_hour)
+    monkeypatch.setattr(JointSearch, "run_epoch", epoch_of_a_minute)
+    args = sharing(tmp_path)
+    for name in ("one", "other"):
+        began, inputs, run = now[0], search.load(args), RunFolder.create(name, tmp_path)
+        _, earlier_s = search.joint_search(args, inputs, run, StageBars(quiet=True))
+        assert earlier_s + now[0] - began == 3 * 60
 
 
 def test_wrong_options_of_a_kept_point(searched, tmp_path, capsys):
