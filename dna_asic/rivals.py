@@ -11,6 +11,7 @@ import argparse
 import bisect
 import hashlib
 import json
+import math
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
@@ -216,6 +217,19 @@ def first_below(cells: Iterable[Cell], axis: str, edp_js: float) -> float | None
     return None if middle == float("inf") else middle
 
 
+def behind(of: dict[str, list[Cell]], axis: str) -> float:
+    """The evaluations or seconds from which on the median of DAS is above that of no rival, by methods' cells; infinite
+    where it ends above one.
+    """
+    def median(cells, place):
+        return statistics.median(best_at(c, axis, place) for c in cells)
+
+    rivals = [cells for method, cells in of.items() if method not in INFORMED]
+    places = sorted({getattr(p, axis) for cells in [of["das"], *rivals] for c in cells for p in c.curve})
+    return max((after for place, after in zip(places, [*places[1:], math.inf], strict=True)
+                if median(of["das"], place) > min(median(cells, place) for cells in rivals)), default=0.0)
+
+
 def ends_of(of: dict[str, list[Cell]], arena: Arena) -> dict[str, float]:
     """Where curves are compared last: all evaluations, and the seconds of DAS (of the first method without it)."""
     seconds = [c.curve[-1].seconds for c in of.get("das", next(iter(of.values())))]
@@ -232,7 +246,7 @@ def _median(values):
 
 def report(cells: Sequence[Cell], hand: Sequence[PresetRow], methods: Sequence[str], arena: Arena) -> dict:
     """Tables, rivals.json (returned), a plot per network, and the last line."""
-    rows, hand_rows, shares, gains, places = [], [], [], [], []
+    rows, hand_rows, shares, gains, places, late = [], [], [], [], [], {"evaluations": [], "seconds": []}
     for network in arena.networks:
         of = {m: [c for c in cells if c.network == network and c.method == m] for m in methods}
         best_preset = min((r.edp_js for r in hand if r.network == network and r.edp_js), default=None)
@@ -252,6 +266,9 @@ def report(cells: Sequence[Cell], hand: Sequence[PresetRow], methods: Sequence[s
                 gains.append(_over(full, best_preset))
             elif method not in INFORMED and "das" in of:
                 shares.append(float("inf") if reach[0] is None else reach[0] / rows[-1][3])
+        if "das" in of and {*of} - {*INFORMED}:
+            for axis, ends in late.items():
+                ends.append(behind(of, axis))
         curve_chart(arena.folder / f"{network}.png", [
             (label, {m: [[(getattr(p, axis), p.edp_js) for p in c.curve] for c in mine] for m, mine in of.items()})
             for axis, label in (("evaluations", "evaluations"), ("seconds", "seconds of one core"))],
@@ -269,6 +286,7 @@ def report(cells: Sequence[Cell], hand: Sequence[PresetRow], methods: Sequence[s
     gains = [x for x in gains if x is not None]
     print(f"rivals: out={arena.folder} networks={len(arena.networks)} methods={len(methods)} cells={len(cells)}"
           + (f" das_evaluations_to_rivals_end={max(shares):.3f}" if shares else "")
+          + "".join(f" das_behind_{axis}={max(x):.3g}" for axis, x in late.items() if x)
           + (f" das_over_best_preset={max(gains):.3f}" if gains else ""))
     return record
 

@@ -47,6 +47,7 @@ class Chunks:
         self._numbers: dict[Key, int] = {}
         self._alone: dict[AcceleratorConfig | None, int] = {None: NO_CHUNK}
         self.chips: list[AcceleratorConfig | None] = [None]
+        self._blocks: dict[int, dict[str, float]] = {}
         self._areas_mm2: dict[int, float] = {NO_CHUNK: 0.0}
         self._network: NetworkSpec | None = None
 
@@ -96,8 +97,14 @@ class Chunks:
         """Of these chunks in all."""
         for i in numbers:
             if i not in self._areas_mm2:
-                self._areas_mm2[i] = sum(area_um2(self.chips[i], self.technology).values()) * 1e-6
+                self._areas_mm2[i] = sum(self._area_um2(i).values()) * 1e-6
         return sum([self._areas_mm2[i] for i in numbers])
+
+    def _area_um2(self, number):
+        """Per block."""
+        if number not in self._blocks:
+            self._blocks[number] = area_um2(self.chips[number], self.technology)
+        return self._blocks[number]
 
     def turn_to(self, network: NetworkSpec) -> None:
         """The network of `on_best` from now on."""
@@ -138,6 +145,6 @@ class Chunks:
             more += len(self.chips)  # so that it is seldom
             self._costs = torch.cat([self._costs, self._costs[:1].expand(more, -1, -1)])
             self._idle_pj = torch.cat([self._idle_pj, self._idle_pj[:1].expand(more)])
-        prices = Prices.of(chips, self.technology)
+        prices = Prices.of(chips, self.technology, list(map(self._area_um2, new)))
         self._costs[new] = estimated_by_port(chips, self._shapes, prices)
         self._idle_pj[new] = prices.idle_pj

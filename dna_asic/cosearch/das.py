@@ -41,6 +41,7 @@ __all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", 
 POLISH_PASSES = 3  # times all options, at most
 POLISH_BATCH = 8  # moves priced together
 POLISH_SHARE = 0.3  # of a given number of evaluations
+SCOUT_DRAWS, SCOUT_ROUNDS = 128, 3  # that a chip follows before the first step
 IDLE_STEPS, BARREN_STEPS = 3, 300  # without a new chip: gamma has settled; there seems to be none that runs the network
 RECALLED = 8  # samples of another network that are priced for the one in hand
 FINALISTS = 4
@@ -134,6 +135,21 @@ class AcceleratorSearch:
         return DasStats(entropy=self.gumbel.entropy(), mean_cost=float(own[own.isfinite()].log().mean().exp()),
                         best_cost=float(edp[best]), evaluations=self.designs.evaluations)
 
+    def scout(self, network: NetworkSpec) -> None:
+        """Price two chips soon, ahead of the first step, which follows the estimate far: what it likes best of some
+        draws, and what it leads to in a few rounds. Without an estimate none. Gamma is left as it was.
+        """
+        if not self.guide.informed:
+            return
+        self._turn_to(network)
+        before = self.gumbel.state_dict(), self.guide.state_dict()
+        drawn = self.gumbel.samples(self.gumbel.draw_index(SCOUT_DRAWS))
+        self._prefer(self.guide.ranked(drawn)[:1], network)
+        self.gumbel.load_state_dict(before[0])  # the first step makes the same rounds: they are not estimated again
+        self._prefer(self.guide.propose(SCOUT_ROUNDS, 1), network)
+        self.gumbel.load_state_dict(before[0])
+        self.guide.load_state_dict(before[1])
+
     def _turn_to(self, network):
         """What is remembered of another network is brought to the level of this one by its best samples."""
         before, self._network = self._network, network
@@ -174,6 +190,13 @@ class AcceleratorSearch:
         if edp[best] < edp[-1]:
             self._best = samples[best]
         return bool(edp[best] < edp[-1])
+
+    def _prefer(self, samples, network):
+        """The best of them is `best` from now on, if it is better."""
+        samples = [*samples, *filter(None, [self._best])]
+        edp = self.edp_js(samples, network)
+        if edp.isfinite().any():
+            self._best = samples[int(edp.argmin())]
 
     def _build(self, sample):
         try:
@@ -272,14 +295,16 @@ def fixed_accelerator(chip: AcceleratorConfig, network: NetworkSpec, space: Gads
 
 def require_chip(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, tries: int,
                  targets: Targets = NO_TARGETS) -> None:
-    """Raise InfeasibleDesign when the samples of `tries` steps, within the area of `targets`, do not run the network:
-    now, not in an hour.
+    """Raise InfeasibleDesign when neither scouts nor the samples of `tries` steps, within the area of `targets`, run the
+    network: now, not in an hour.
     """
     search = AcceleratorSearch(space, technology, seed, targets=targets)
-    for _ in range(tries):
-        if math.isfinite(search.step(network).best_cost):
-            return
-    raise search.none_found(f"network '{network.name}'")
+    search.scout(network)
+    while not search.started:
+        if not tries:
+            raise search.none_found(f"network '{network.name}'")
+        search.step(network)
+        tries -= 1
 
 
 def polish(search: AcceleratorSearch, network: NetworkSpec, progress: Progress = lambda *_: None,
@@ -307,6 +332,8 @@ def search_within(search: AcceleratorSearch, network: NetworkSpec, evaluations: 
     """
     start, idle, share = search.designs.evaluations, 0, POLISH_SHARE if search.gumbel.settings.polish else 0.0
     per_step = search.gumbel.settings.samples + 2  # the likeliest and the best are priced too
+    if not search.started and 2 + per_step <= (1 - share) * evaluations:
+        search.scout(network)
     most = (1 - share) * evaluations if search.started else max((1 - share) * evaluations, min(per_step, evaluations))
     while search.designs.evaluations - start + per_step <= most and idle < (
             IDLE_STEPS if search.started else BARREN_STEPS):

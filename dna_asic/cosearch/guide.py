@@ -127,16 +127,17 @@ class Guide:
         order = self.expect(self.search.index(samples))[0].argsort(stable=True)
         return [samples[i] for i in order.tolist()]
 
-    def propose(self) -> list[Sample]:
-        """Up to `screened` new samples: of gamma's draws, varied elites and what differs from the best in one choice,
-        those that the model expects least of, at a caution that rises from one to the next.
+    def propose(self, rounds: int | None = None, most: int | None = None) -> list[Sample]:
+        """Up to `most` new samples, `screened` if none is said: of gamma's draws, varied elites and what differs from
+        the best in one choice, those that the model expects least of, at a caution that rises from one to the next.
 
-        Gamma follows the model's gradient from round to round; elites are the best by the model so far, priced or not.
+        Gamma follows the model's gradient from round to round, as many as a step has if none is said; elites are the
+        best by the model so far, priced or not.
         """
         if not self.screened:
             return []
         share = self.settings.pool // ROUNDS
-        rounds = (*FIRST_ROUNDS, ROUNDS)[min(self.search.steps, len(FIRST_ROUNDS))]
+        rounds = rounds or (*FIRST_ROUNDS, ROUNDS)[min(self.search.steps, len(FIRST_ROUNDS))]
         around = torch.cat([self._front, self._repaired(torch.cat([self.index[:0], *self._neighbours()]), None)])
         count = max(2, share // 4) if self.settings.elites else share
         drawn, prior = self.search.draw_index(count), _remembering(self.prior)
@@ -151,7 +152,7 @@ class Guide:
             pool = self._grown(pool, found, prior)
         index, mean, deviation = self._judged(pool)
         chosen, option = [], index[:, self._widest]
-        for caution in torch.linspace(0, CAUTION, self.screened).tolist()[:len(index)]:
+        for caution in torch.linspace(0, CAUTION, most or self.screened).tolist()[:len(index)]:
             merit = mean - caution * deviation
             crowded = (option[:, None] == option[chosen]).sum(dim=1) >= NICHE
             merit[crowded] += merit.max() - merit.min()  # after all others

@@ -39,9 +39,10 @@ class Prices:
     idle_pj: Tensor
 
     @classmethod
-    def of(cls, accelerators: Sequence[AcceleratorConfig], technology: Technology) -> "Prices":
-        """One row per accelerator."""
-        areas = [area_um2(a, technology) for a in accelerators]
+    def of(cls, accelerators: Sequence[AcceleratorConfig], technology: Technology,
+           areas: Sequence[dict[str, float]] | None = None) -> "Prices":
+        """One row per accelerator. areas: `area_um2` of each where it is at hand."""
+        areas = areas or [area_um2(a, technology) for a in accelerators]
         tables = [event_energies_pj(a, technology, area) for a, area in zip(accelerators, areas)]
         idle = [sum(idle_pj_per_cycle(a, technology, area).values()) for a, area in zip(accelerators, areas)]
         return cls(event_pj=torch.tensor([[t[e] for t in tables] for e in EVENTS], dtype=torch.float64),

@@ -142,10 +142,13 @@ class ChunkConfig:
         O: those that a tree collapses. W and I: those along which all PEs hold the same words, which multicast brings
         in one cycle; where words hop, each PE has its own.
         """
-        if operand is Operand.O:
-            return self.tree_axes
-        return tuple(axis for axis, (dim, _) in self.axes.items()
-                     if self.delivery is Delivery.MULTICAST and dim not in RELEVANT[operand])
+        return self._shared_axes[operand]
+
+    @functools.cached_property
+    def _shared_axes(self):
+        alike = {x: tuple(axis for axis, (dim, _) in self.axes.items() if dim not in RELEVANT[x])
+                 for x in (Operand.W, Operand.I)} if self.delivery is Delivery.MULTICAST else {}
+        return {Operand.W: (), Operand.I: (), **alike, Operand.O: self.tree_axes}
 
     def set_dims(self, operand: Operand) -> tuple[Dim, Dim]:
         """Dims along which register files of an operand lie, rows and columns; NO_DIM where PEs share one."""
@@ -154,9 +157,14 @@ class ChunkConfig:
 
     def sets(self, operand: Operand) -> int:
         """Register files of an operand."""
-        return math.prod(n for axis, (_, n) in self.axes.items() if axis not in self.shared_axes(operand))
+        return self._sets[operand]
 
-    @property
+    @functools.cached_property
+    def _sets(self):
+        return {x: math.prod(n for axis, (_, n) in self.axes.items() if axis not in self.shared_axes(x))
+                for x in Operand}
+
+    @functools.cached_property
     def line_axis(self) -> str:
         """The axis along which PEs are gathered in a line, the unit that hardware repeats: rows, or columns.
 
@@ -249,7 +257,7 @@ class AcceleratorConfig:
     @property
     def alone(self) -> tuple["AcceleratorConfig", ...]:
         """Each chunk with its memory port as an accelerator of its own: what layers are mapped on and priced for."""
-        return tuple(replace(self, chunks=(chunk,)) for chunk in self.chunks)
+        return tuple(replace(self, chunks=(chunk,)) for chunk in self.chunks) if len(self.chunks) > 1 else (self,)
 
     @property
     def pes(self) -> int:
