@@ -31,7 +31,9 @@ def test_command_keeps_finished_cells_and_reports_them(tmp_path, capsys, monkeyp
     cells = json.loads(record.read_text())["cells"]
     assert [(c["method"], c["seed"]) for c in cells] == [("random", 0), ("das", 0), ("random", 1), ("das", 1)]
     assert all(c["curve"][-1]["evaluations"] <= 24 and c["edp_js"] <= c["curve"][-1]["edp_js"] * 1.001 for c in cells)
-    assert first.splitlines()[-1].startswith(f"rivals: out={record.parent} networks=1 methods=2 cells=4 das_eval")
+    last = first.splitlines()[-1]
+    assert last.startswith(f"rivals: out={record.parent} networks=1 methods=2 cells=4 das_evaluations_to_rivals_end=")
+    assert " das_behind_evaluations=" in last and " das_behind_seconds=" in last
     assert (record.parent / "resnet18.png").stat().st_size > 10_000
     monkeypatch.setattr(rivals, "SEARCHES", dict.fromkeys(rivals.SEARCHES))  # nothing is searched again
     assert rivals.main(arguments(tmp_path)) == 0 and capsys.readouterr().out == first
@@ -42,6 +44,16 @@ def test_best_at_and_first_below():
     assert [rivals.best_at(one, "evaluations", n) for n in (3, 4, 9, 10, 99)] == [float("inf"), 8, 8, 2, 1]
     assert rivals.first_below([one, two], "evaluations", 3.0) == 8 and rivals.first_below([one], "seconds", 2.0) == 5
     assert rivals.first_below([one, two, two], "evaluations", 2.0) is None
+
+
+def test_behind_lasts_until_no_rival_is_below():
+    das, late = cell("das", (4, 8.0), (10, 2.0), (24, 1.0)), cell("das", (4, 8.0), (24, 2.0))
+    of = {"random": [cell("random", (3, 9.0), (6, 5.0), (24, 1.0))], "bayesian": [cell("bayesian", (24, 3.0))],
+          "informed_evolution": [cell("informed_evolution", (12, 0.1))]}
+    assert rivals.behind({"das": [das, late, das], **of}, "evaluations") == 10
+    assert rivals.behind({"das": [das], **of}, "seconds") == 5
+    assert rivals.behind({"das": [late], **of}, "evaluations") == float("inf")
+    assert rivals.behind({"das": [das], "bayesian": of["bayesian"]}, "evaluations") == 0
 
 
 def test_curve_is_kept_where_it_changes():

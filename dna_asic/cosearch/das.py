@@ -41,7 +41,8 @@ __all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", 
 POLISH_PASSES = 3  # times all options, at most
 POLISH_BATCH = 8  # moves priced together
 POLISH_SHARE = 0.3  # of a given number of evaluations
-SCOUT_DRAWS, SCOUT_ROUNDS = 128, 3  # that a chip follows before the first step
+SCOUTS = 2  # chips before the first step: one by so many draws, one by so many rounds
+SCOUT_DRAWS, SCOUT_ROUNDS = 128, 3
 IDLE_STEPS, BARREN_STEPS = 3, 300  # without a new chip: gamma has settled; there seems to be none that runs the network
 RECALLED = 8  # samples of another network that are priced for the one in hand
 FINALISTS = 4
@@ -295,8 +296,8 @@ def fixed_accelerator(chip: AcceleratorConfig, network: NetworkSpec, space: Gads
 
 def require_chip(network: NetworkSpec, space: GadsSpace, technology: Technology, *, seed: int, tries: int,
                  targets: Targets = NO_TARGETS) -> None:
-    """Raise InfeasibleDesign when neither scouts nor the samples of `tries` steps, within the area of `targets`, run the
-    network: now, not in an hour.
+    """Raise InfeasibleDesign when neither scouts nor the samples of `tries` steps, within the area of `targets`, run
+    the network: now, not in an hour.
     """
     search = AcceleratorSearch(space, technology, seed, targets=targets)
     search.scout(network)
@@ -332,7 +333,7 @@ def search_within(search: AcceleratorSearch, network: NetworkSpec, evaluations: 
     """
     start, idle, share = search.designs.evaluations, 0, POLISH_SHARE if search.gumbel.settings.polish else 0.0
     per_step = search.gumbel.settings.samples + 2  # the likeliest and the best are priced too
-    if not search.started and 2 + per_step <= (1 - share) * evaluations:
+    if not search.started and SCOUTS + per_step <= (1 - share) * evaluations:
         search.scout(network)
     most = (1 - share) * evaluations if search.started else max((1 - share) * evaluations, min(per_step, evaluations))
     while search.designs.evaluations - start + per_step <= most and idle < (

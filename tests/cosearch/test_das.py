@@ -7,6 +7,7 @@ import torch
 
 from dna_asic.cosearch.das import (
     RECALLED,
+    SCOUTS,
     AcceleratorSearch,
     edp_js,
     fixed_accelerator,
@@ -210,6 +211,49 @@ def test_evaluations_are_new_chips_and_no_more_than_allowed():
     assert [s.evaluations for s in stats] == sorted(s.evaluations for s in stats) and stats[-1].best_cost >= edp
     before = search.designs.evaluations
     assert search_within(search, NETWORK, 5) <= edp and search.designs.evaluations <= before + 5
+
+
+def same(one, other):
+    """Whether two states, of dicts, lists, tensors and numbers, are one."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_scouts_leave_the_search_as_it_was():
+    search, twin = (make(space=GadsSpace.load().pinned(["chunks=1"])) for _ in "12")
+    search.scout(NETWORK)
+    assert search.designs.evaluations == SCOUTS and search.started
+    assert float(search.edp_js([search.best], NETWORK)) == min(map(search.designs._edp.get, search.designs.best(2)))
+    assert same(search.gumbel.state_dict(), twin.gumbel.state_dict())
+    assert same(search.guide.state_dict(), twin.guide.state_dict())
+    twin._turn_to(NETWORK)
+    assert search.guide.propose() == twin.guide.propose()
+    uninformed = make(settings=GumbelSettings(prior=False))
+    uninformed.scout(NETWORK)
+    assert uninformed.designs.evaluations == 0
+
+
+def test_scouts_come_first_where_there_are_evaluations_for_them(monkeypatch):
+    step, seen = AcceleratorSearch.step, []
+    monkeypatch.setattr(AcceleratorSearch, "step", lambda self, network: seen.append(
+        self.designs.evaluations) or step(self, network))
+    search_within(make(), NETWORK, 20)
+    search_within(make(), NETWORK, 12)
+    assert 0 < seen[0] <= SCOUTS and seen.count(0) == 1
+
+
+def test_require_chip_steps_only_where_scouts_do_not_run(monkeypatch):
+    scouted, stepped = [], []
+    monkeypatch.setattr(AcceleratorSearch, "step", lambda self, network: stepped.append(network))
+    require_chip(NETWORK, SPACE, TECHNOLOGY, seed=0, tries=2)
+    assert not stepped
+    monkeypatch.setattr(AcceleratorSearch, "scout", lambda self, network: scouted.append(network))
+    with pytest.raises(InfeasibleDesign, match="network 'n'"):
+        require_chip(NETWORK, SPACE, TECHNOLOGY, seed=0, tries=2)
+    assert scouted == [NETWORK] and stepped == [NETWORK] * 2
 
 
 def test_search_within_ends_where_nothing_is_new():
