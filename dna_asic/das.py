@@ -23,7 +23,7 @@ from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.cosearch.das import AcceleratorSearch, DasStats, search_within
 from dna_asic.cosearch.designs import DesignPricer
 from dna_asic.cosearch.enumeration import Enumeration, enumerate_space, fixed_pricer
-from dna_asic.cosearch.gumbel import GumbelSettings
+from dna_asic.cosearch.gumbel import ABLATIONS, GumbelSettings
 from dna_asic.errors import SpecError, VerificationError
 from dna_asic.gads import GadsSpace
 from dna_asic.networks.blocks import conv
@@ -43,16 +43,6 @@ ROWS = 9  # of the table of steps
 HEADERS = ("search", "seed", "evaluations", "tilings", "steps", "entropy of gamma", "sampled EDP", "best EDP",
            "best of as many uniform", "gap %")
 STEP_HEADERS = ("step", "evaluations", "entropy of gamma", "sampled EDP", "best EDP", "best of as many uniform")
-PLAIN = {"prior": False, "control_variate": False, "screened": 0, "polish": False}
-ABLATIONS: dict[str, dict] = {
-    "plain Gumbel, no baseline": {"baseline": False, **PLAIN},
-    "plain Gumbel": PLAIN,
-    "without prior": {"prior": False},
-    "without control variate": {"control_variate": False},
-    "without screen": {"screened": 0},
-    "without elites": {"elites": 0},
-    "without polish": {"polish": False},
-}
 
 
 def small_network() -> NetworkSpec:

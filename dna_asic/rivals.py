@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from dna_asic.baselines.counted import CountedCost, CurvePoint
-from dna_asic.baselines.rivals import INFORMED, SEARCHES
+from dna_asic.baselines.rivals import PARTLY, RIVALS, SEARCHES
 from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.cosearch.designs import map_design
 from dna_asic.cosearch.pricing import LayerPricer
@@ -46,8 +46,8 @@ from dna_asic.technology import Technology, load_technology
 DEPENDS_ON = ("cost", "gads", "layer_kinds.py", "mapping", "space", "spec", "technology", "cosearch/assignment.py",
               "cosearch/designs.py", "cosearch/pricing.py", "cosearch/targets.py", "baselines/counted.py",
               "baselines/rivals.py")
-INFORMED_DEPEND_ON = tuple(f"cosearch/{name}.py" for name in ("das", "estimate", "guide", "gumbel", "prior",
-                                                              "surrogate"))
+OURS_DEPEND_ON = tuple(f"cosearch/{name}.py" for name in ("chunks", "das", "estimate", "exchange", "guide", "gumbel",
+                                                          "prior", "surrogate"))
 HEADERS = ("network", "method", "seeds", "evaluations", "seconds", "best EDP, quick mapper", "least", "most",
            "best EDP, full mapper", "over best preset", "evaluations of DAS to reach it", "seconds of DAS to reach it")
 PLACES = (0.125, 0.25, 0.5, 1.0)  # of the evaluations, and of DAS's seconds, where curves are compared
@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--network", action="append", choices=list(NETWORKS), help="may be repeated (default: all)")
     p.add_argument("--run", help="run folder whose searched network is added")
     p.add_argument("--method", action="append", choices=list(SEARCHES), help="may be repeated (default: all)")
+    p.add_argument("--ablations", action="store_true", help="also DAS without each of its parts")
     p.add_argument("--evaluations", type=int, default=300, help="of each search (default: %(default)s)")
     p.add_argument("--seeds", type=int, default=5, help="searches each, of seeds 0, 1, ... (default: %(default)s)")
     p.add_argument("--space", default="full", help="accelerator space by name, or YAML file (default: %(default)s)")
@@ -108,7 +109,7 @@ def run(args: argparse.Namespace) -> dict:
         raise SpecError(f"--seeds and --evaluations must be at least 1, not {args.seeds} and {args.evaluations}.")
     torch.set_num_threads(1)
     arena = Arena.of(args)
-    methods, networks = args.method or list(SEARCHES), arena.networks
+    methods, networks = [*(args.method or SEARCHES), *(PARTLY if args.ablations else ())], arena.networks
     cells, hand = [], []
     total = len(networks) * (len(methods) * args.seeds + len(arena.presets))
     with going_on(f"{args.command_line} (finished searches are kept)"), tqdm(
@@ -159,13 +160,13 @@ class Arena:
 
     def cell(self, network: str, method: str, seed: int) -> Cell:
         """One search and the full mapping of its chip, or what was kept of it."""
-        sources = f"-{sources_digest(INFORMED_DEPEND_ON)}" if method in INFORMED else ""
-        path = self.folder / self._digest(network) / f"{method}-{seed}{sources}.json"
+        sources = "" if method in RIVALS else f"-{sources_digest(OURS_DEPEND_ON)}"
+        path = self.folder / self._digest(network) / f"{method.replace(' ', '-')}-{seed}{sources}.json"
         if path.is_file():
             return from_plain(Cell, json.loads(path.read_text(encoding="utf-8")), f"file '{path}'")
         cost = CountedCost(self.space, self.networks[network], LayerPricer(
             self.technology, seed, QUICK, self.space.orders), self.evaluations, self.max_area_mm2)
-        SEARCHES[method](cost, seed)
+        (SEARCHES | PARTLY)[method](cost, seed)
         cell = Cell(network=network, method=method, seed=seed, chip=cost.chip, curve=_steps(cost.curve),
                     edp_js=cost.chip and self._mapped(cost.chip, network))
         write_json_atomically(path, to_plain(cell))
@@ -224,7 +225,7 @@ def behind(of: dict[str, list[Cell]], axis: str) -> float:
     def median(cells, place):
         return statistics.median(best_at(c, axis, place) for c in cells)
 
-    rivals = [cells for method, cells in of.items() if method not in INFORMED]
+    rivals = [cells for method, cells in of.items() if method in RIVALS]
     places = sorted({getattr(p, axis) for cells in [of["das"], *rivals] for c in cells for p in c.curve})
     return max((after for place, after in zip(places, [*places[1:], math.inf], strict=True)
                 if median(of["das"], place) > min(median(cells, place) for cells in rivals)), default=0.0)
@@ -264,9 +265,9 @@ def report(cells: Sequence[Cell], hand: Sequence[PresetRow], methods: Sequence[s
                                                  for x in PLACES)) for axis, end in ends_of(of, arena).items()]
             if method == "das":
                 gains.append(_over(full, best_preset))
-            elif method not in INFORMED and "das" in of:
+            elif method in RIVALS and "das" in of:
                 shares.append(float("inf") if reach[0] is None else reach[0] / rows[-1][3])
-        if "das" in of and {*of} - {*INFORMED}:
+        if "das" in of and {*of} & {*RIVALS}:
             for axis, ends in late.items():
                 ends.append(behind(of, axis))
         curve_chart(arena.folder / f"{network}.png", [

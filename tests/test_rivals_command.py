@@ -5,7 +5,9 @@ import json
 import pytest
 
 from dna_asic import rivals
+from dna_asic.baselines import rivals as baselines
 from dna_asic.baselines.counted import CurvePoint
+from dna_asic.cosearch.gumbel import ABLATIONS, GumbelSettings
 from dna_asic.das import small_network
 
 
@@ -37,6 +39,17 @@ def test_command_keeps_finished_cells_and_reports_them(tmp_path, capsys, monkeyp
     assert (record.parent / "resnet18.png").stat().st_size > 10_000
     monkeypatch.setattr(rivals, "SEARCHES", dict.fromkeys(rivals.SEARCHES))  # nothing is searched again
     assert rivals.main(arguments(tmp_path)) == 0 and capsys.readouterr().out == first
+
+
+def test_ablations_are_searches_with_a_part_less(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(baselines, "search_within",
+                        lambda search, network, budget: asked.append(search.gumbel.settings) or search.step(network))
+    assert rivals.main(arguments(tmp_path, "--seeds", "1", "--ablations")) == 0
+    (record,) = tmp_path.glob("*/rivals.json")
+    methods = [c["method"] for c in json.loads(record.read_text())["cells"]]
+    assert methods == ["random", "das", *ABLATIONS]
+    assert asked == [GumbelSettings(**flags) for flags in ({}, *ABLATIONS.values())]
 
 
 def test_best_at_and_first_below():

@@ -1,5 +1,6 @@
 """DAS and its rivals over the same space, by the common interface: random, evolution, REINFORCE, Bayesian."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from dna_asic.baselines.counted import CountedCost, Search
 from dna_asic.cosearch.das import AcceleratorSearch, search_within
-from dna_asic.cosearch.gumbel import GumbelSettings, Sample
+from dna_asic.cosearch.gumbel import ABLATIONS, GumbelSettings, Sample
 from dna_asic.errors import SpecError
 
 BATCH = 16  # samples priced together, where a search does not need each before the next
@@ -23,9 +24,6 @@ def das(cost: CountedCost, seed: int, settings: GumbelSettings | None = None) ->
     search_within(search, cost.network, cost.budget)
 
 
-def plain_das(cost: CountedCost, seed: int) -> None:
-    """Gumbel DAS without what `cosearch.guide` and the polish add."""
-    das(cost, seed, GumbelSettings(control_variate=False, screened=0, polish=False))
 
 
 def random_search(cost: CountedCost, seed: int) -> None:
@@ -154,6 +152,8 @@ def bayesian(cost: CountedCost, seed: int, startup: int = 24) -> None:
         study.tell(trial, float(cost.costs([sample])))
 
 
-SEARCHES: dict[str, Search] = {"das": das, "plain_das": plain_das, "random": random_search, "evolution": evolution,
-                               "reinforce": reinforce, "bayesian": bayesian, "informed_evolution": informed_evolution}
-INFORMED = ("das", "plain_das", "informed_evolution")  # what is ours, or has what is ours
+RIVALS: dict[str, Search] = {"random": random_search, "evolution": evolution, "reinforce": reinforce,
+                             "bayesian": bayesian}  # that have nothing of ours
+SEARCHES: dict[str, Search] = {"das": das, **RIVALS, "informed_evolution": informed_evolution}
+PARTLY: dict[str, Search] = {name: functools.partial(das, settings=GumbelSettings(**flags))
+                             for name, flags in ABLATIONS.items()}  # DAS without one part each

@@ -50,6 +50,20 @@ class GumbelSettings:
     temperature_end: float = 0.5
 
 
+PLAIN = {"prior": False, "control_variate": False, "screened": 0, "polish": False}
+ABLATIONS: dict[str, dict] = {
+    "plain Gumbel, no baseline": {"baseline": False, **PLAIN},
+    "plain Gumbel": PLAIN,
+    "without prior": {"prior": False},
+    "without control variate": {"control_variate": False},
+    "without screen": {"screened": 0},
+    "without elites": {"elites": 0},
+    "without shrinking": {"shrunk": False},
+    "without exchange": {"exchanged": False},
+    "without polish": {"polish": False},
+}
+
+
 class GumbelSearch:
     """gamma (one vector of logits per choice) with its optimiser and random generator; all depends on `seed`."""
 
