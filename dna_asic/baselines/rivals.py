@@ -24,8 +24,6 @@ def das(cost: CountedCost, seed: int, settings: GumbelSettings | None = None) ->
     search_within(search, cost.network, cost.budget)
 
 
-
-
 def random_search(cost: CountedCost, seed: int) -> None:
     """Uniform samples."""
     generator = torch.Generator().manual_seed(seed)
