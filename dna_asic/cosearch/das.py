@@ -41,8 +41,7 @@ __all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", 
 POLISH_PASSES = 3  # times all options, at most
 POLISH_BATCH = 8  # moves priced together
 POLISH_SHARE = 0.3  # of a given number of evaluations
-SCOUTS = 2  # chips before the first step: one by so many draws, one by so many rounds
-SCOUT_DRAWS, SCOUT_ROUNDS = 128, 3
+SCOUT_DRAWS, SCOUT_ROUNDS = 128, (2, 4, 8)  # that a chip each follows before the first step
 IDLE_STEPS, BARREN_STEPS = 3, 300  # without a new chip: gamma has settled; there seems to be none that runs the network
 RECALLED = 8  # samples of another network that are priced for the one in hand
 FINALISTS = 4
@@ -137,19 +136,18 @@ class AcceleratorSearch:
                         best_cost=float(edp[best]), evaluations=self.designs.evaluations)
 
     def scout(self, network: NetworkSpec) -> None:
-        """Price two chips soon, ahead of the first step, which follows the estimate far: what it likes best of some
-        draws, and what it leads to in a few rounds. Without an estimate none. Gamma is left as it was.
+        """Price a few chips soon, ahead of the first step, which follows the estimate far: what it likes best of some
+        draws, and what it leads to in more and more rounds. Without an estimate none. Gamma is left as it was.
         """
         if not self.guide.informed:
             return
         self._turn_to(network)
-        before = self.gumbel.state_dict(), self.guide.state_dict()
+        gumbel, guide = self.gumbel.state_dict(), self.guide.state_dict()
         drawn = self.gumbel.samples(self.gumbel.draw_index(SCOUT_DRAWS))
-        self._prefer(self.guide.ranked(drawn)[:1], network)
-        self.gumbel.load_state_dict(before[0])  # the first step makes the same rounds: they are not estimated again
-        self._prefer(self.guide.propose(SCOUT_ROUNDS, 1), network)
-        self.gumbel.load_state_dict(before[0])
-        self.guide.load_state_dict(before[1])
+        for rounds in (0, *SCOUT_ROUNDS):
+            self._prefer(self.guide.propose(rounds, 1) if rounds else self.guide.ranked(drawn)[:1], network)
+            self.gumbel.load_state_dict(gumbel)  # so rounds begin alike, and nothing is estimated again
+            self.guide.load_state_dict(guide)
 
     def _turn_to(self, network):
         """What is remembered of another network is brought to the level of this one by its best samples."""
@@ -333,7 +331,7 @@ def search_within(search: AcceleratorSearch, network: NetworkSpec, evaluations: 
     """
     start, idle, share = search.designs.evaluations, 0, POLISH_SHARE if search.gumbel.settings.polish else 0.0
     per_step = search.gumbel.settings.samples + 2  # the likeliest and the best are priced too
-    if not search.started and SCOUTS + per_step <= (1 - share) * evaluations:
+    if not search.started and 1 + len(SCOUT_ROUNDS) + per_step <= (1 - share) * evaluations:
         search.scout(network)
     most = (1 - share) * evaluations if search.started else max((1 - share) * evaluations, min(per_step, evaluations))
     while search.designs.evaluations - start + per_step <= most and idle < (
