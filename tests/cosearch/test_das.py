@@ -231,6 +231,9 @@ def test_scouts_leave_the_search_as_it_was():
     assert same(search.guide.state_dict(), twin.guide.state_dict())
     twin._turn_to(NETWORK)
     assert search.guide.propose() == twin.guide.propose()
+    best = search.best
+    search._prefer(twin.gumbel.samples(twin.gumbel.draw_index(3)), NETWORK)
+    assert search.best == best
     uninformed = make(settings=GumbelSettings(prior=False))
     uninformed.scout(NETWORK)
     assert uninformed.designs.evaluations == 0
