@@ -25,6 +25,7 @@ from dna_asic.baselines.counted import CountedCost, CurvePoint
 from dna_asic.baselines.rivals import PARTLY, RIVALS, SEARCHES
 from dna_asic.command import add_output_options, going_on, run_command
 from dna_asic.cosearch.designs import map_design
+from dna_asic.cosearch.gumbel import GumbelSettings
 from dna_asic.cosearch.pricing import LayerPricer
 from dna_asic.cost import area_um2
 from dna_asic.errors import InfeasibleDesign, SpecError
@@ -105,8 +106,10 @@ def main(argv=None, prog=None) -> int:
 
 def run(args: argparse.Namespace) -> dict:
     """The whole job; see the module. Returns what was written."""
-    if args.seeds < 1 or args.evaluations < 1:
-        raise SpecError(f"--seeds and --evaluations must be at least 1, not {args.seeds} and {args.evaluations}.")
+    least = GumbelSettings.samples + 2
+    if args.seeds < 1 or args.evaluations < least:
+        raise SpecError(f"--seeds must be at least 1 and --evaluations at least {least}, as a step of DAS takes, not "
+                        f"{args.seeds} and {args.evaluations}.")
     torch.set_num_threads(1)
     arena = Arena.of(args)
     methods, networks = [*(args.method or SEARCHES), *(PARTLY if args.ablations else ())], arena.networks

@@ -77,7 +77,8 @@ def test_curve_is_kept_where_it_changes():
 
 
 @pytest.mark.parametrize("more,message", [
-    (["--seeds", "0"], "--seeds and --evaluations must be at least 1"), (["--port-bytes", "12"], "port_bytes must be"),
+    (["--seeds", "0"], "--seeds must be at least 1"), (["--evaluations", "9"], "--evaluations at least 10"),
+    (["--port-bytes", "12"], "port_bytes must be"),
     (["--run", "nowhere"], "does not exist")])
 def test_command_wrong_arguments(tmp_path, capsys, more, message):
     assert rivals.main(arguments(tmp_path, *more)) == 2 and message in capsys.readouterr().err

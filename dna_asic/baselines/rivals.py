@@ -1,5 +1,6 @@
 """DAS and its rivals over the same space, by the common interface: random, evolution, REINFORCE, Bayesian."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from dna_asic.baselines.counted import CountedCost, Search
 from dna_asic.cosearch.das import AcceleratorSearch, search_within
 from dna_asic.cosearch.gumbel import ABLATIONS, GumbelSettings, Sample
-from dna_asic.errors import SpecError
+from dna_asic.errors import InfeasibleDesign, SpecError
 
 BATCH = 16  # samples priced together, where a search does not need each before the next
 CLOSED = -1e9  # score of an option that may not be taken: its probability is 0
@@ -21,7 +22,8 @@ Allowed = Callable[[int, Sequence[Tensor]], Tensor | None]
 def das(cost: CountedCost, seed: int, settings: GumbelSettings | None = None) -> None:
     """The search of this project."""
     search = AcceleratorSearch(cost.space, cost.layers.technology, seed, settings, designs=cost)
-    search_within(search, cost.network, cost.budget)
+    with contextlib.suppress(InfeasibleDesign):  # where it finds no chip it ends without one, as its rivals do
+        search_within(search, cost.network, cost.budget)
 
 
 def random_search(cost: CountedCost, seed: int) -> None:
