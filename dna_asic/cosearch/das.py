@@ -183,19 +183,18 @@ class AcceleratorSearch:
 
     def move(self, samples: Sequence[Sample], network: NetworkSpec) -> bool:
         """Price samples and learn from them; whether one of them is now `best`."""
-        edp = self.edp_js([*samples, self.best], network)
+        better = self._prefer(samples, network)
         self.guide.learn(self.gumbel.index(samples), self._log_costs(samples))
-        best = int(edp[:-1].argmin())
-        if edp[best] < edp[-1]:
-            self._best = samples[best]
-        return bool(edp[best] < edp[-1])
+        return better
 
     def _prefer(self, samples, network):
-        """The best of them is `best` from now on, if it is better."""
-        samples = [*samples, *filter(None, [self._best])]
-        edp = self.edp_js(samples, network)
-        if edp.isfinite().any():
-            self._best = samples[int(edp.argmin())]
+        """The best of them is `best` from now on, if it is better; whether it is."""
+        before, samples = self._best, [*filter(None, [self._best]), *samples]
+        edp = self.edp_js(samples, network).tolist()
+        least = min(edp, default=math.inf)
+        if math.isfinite(least):
+            self._best = samples[edp.index(least)]
+        return self._best is not before
 
     def _build(self, sample):
         try:
