@@ -42,6 +42,16 @@ def _remembering(prior):
     return expected
 
 
+def places(costs: Tensor, among: Tensor) -> Tensor:
+    """-0.5 to 0.5 [n]: the place of each of `costs` in the order `among` others [m], the mean place among equals.
+
+    What few draws can run the network, or all, moves gamma alike (fitness shaping; Wierstra et al., JMLR 15, 2014).
+    """
+    order = among.sort().values
+    before, through = (torch.searchsorted(order, costs, right=right) for right in (False, True))
+    return (before + through) / (2 * len(among)) - 0.5
+
+
 class Guide:
     """Samples int64 [n, choices] with their costs (ln EDP, finite), each once; and the model of them.
 
@@ -78,18 +88,19 @@ class Guide:
     def update(self, gates: Tensor, index: Tensor, costs: Tensor) -> None:
         """One step of gamma by its own samples [n, choices]; the model is of those before.
 
-        With the control variate the samples give the gradient of what the model leaves of their costs, and `pool` draws
-        that of the model: the sum is that of the costs, with less noise.
+        With the control variate the samples give the gradient of what the model leaves of their costs, and draws of
+        gamma that of the model: the sum is that of the costs, with less noise. Costs count by their place among the draws.
         """
         if not (self.settings.control_variate and self.model.ready):
             return self.search.update(gates, costs)
-        left = self.model.cut(costs) - self.expect(index)[0]
         drawn = self.search.draw_index(self.settings.pool // ROUNDS)
-        return self.search.update(gates, left, self._mean_of_model(drawn, self.expect(drawn)[0]))
+        expected = self.expect(drawn)[0]
+        left = places(costs, expected) - places(self.expect(index)[0], expected)
+        return self.search.update(gates, left, self._mean_of_model(drawn, expected))
 
     def _mean_of_model(self, drawn, expected):
-        """A loss with the gradient of the mean under gamma of the model's `expected` costs, by gamma's draws."""
-        return ((expected - expected.mean()) * self.search.log_likelihood(drawn)).mean()
+        """A loss with the gradient of the mean place under gamma of the model's `expected` costs, by gamma's draws."""
+        return (places(expected, expected) * self.search.log_likelihood(drawn)).mean()
 
     def learn(self, index: Tensor, costs: Tensor) -> None:
         """Remember what was priced (the latest cost of a sample), and fit the model where it is of use."""

@@ -35,7 +35,7 @@ class GumbelSettings:
     """
 
     samples: int = 8
-    rate: float = 0.2
+    rate: float = 0.1
     baseline: bool = True
     prior: bool = True
     control_variate: bool = True

@@ -17,6 +17,7 @@ from dna_asic.spec.layer import NetworkSpec
 
 KEPT = 2**15  # chunks that are remembered until all are forgotten
 NO_CHIP = 2.0  # beyond REFUSED
+FAR = 3.0  # times the area allowed
 
 
 class EstimatedPrior:
@@ -93,11 +94,14 @@ class EstimatedPrior:
         return torch.tensor(rows, dtype=torch.int64).reshape(index.shape)
 
     def _smaller(self, row, chunks, generator):
-        """(sample, its chunks) with one size lowered: for all sizes that save area, or one drawn of them."""
+        """(sample, its chunks) with one size lowered: for all sizes that save area, or one drawn of them, which goes half
+        the way down while far too much is left to save.
+        """
         sizes, area = self._chunks.sizes(row), self._chunks.area_mm2(chunks)
+        far = generator and area > FAR * self.designs.targets.max_area_mm2
         for i in torch.randperm(len(sizes), generator=generator).tolist() if generator else range(len(sizes)):
             less = list(row)
-            less[sizes[i]] -= 1
+            less[sizes[i]] = row[sizes[i]] // 2 if far else row[sizes[i]] - 1
             if less[sizes[i]] < 0 or NO_CHUNK in (smaller := self._chunks.of(less)):
                 continue
             if self._chunks.area_mm2(smaller) < area:

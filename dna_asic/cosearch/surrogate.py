@@ -33,7 +33,7 @@ class Surrogate:
         self.ready = len(kept) > 1 and bool(costs[kept].minimum(self.top).std() > 1e-9)
         if not self.ready:
             return
-        left = self.cut(costs[kept]) - self.cut(prior[kept])
+        left = costs[kept].minimum(self.top) - prior[kept].minimum(self.top)
         self.mean, self.scale = left.mean(), left.std().clamp(min=1e-3)
         y, self.index = (left - self.mean) / self.scale, index[kept]
         differs = (self.index[:, None] != self.index[None]).double()
@@ -68,9 +68,5 @@ class Surrogate:
         logs, _ = self._shape(self.raw)
         cross = torch.exp((index[:, None] != self.index[None]).double() @ logs)
         known = torch.linalg.solve_triangular(self.factor, cross.T, upper=False).pow(2).sum(dim=0)
-        mean = self.cut(prior) + self.mean + self.scale * (cross @ self.weights)
+        mean = prior + self.mean + self.scale * (cross @ self.weights)
         return mean, self.scale * (1 - known).clamp(min=1e-9).sqrt()
-
-    def cut(self, costs: Tensor) -> Tensor:
-        """Costs, cut off as the model's own."""
-        return costs.minimum(self.top)

@@ -28,7 +28,7 @@ def predict(model, index=SPACE):
 def test_model_meets_what_was_priced_and_finds_what_matters():
     model = fitted()
     mean, deviation = predict(model)
-    assert torch.allclose(mean, model.cut(COSTS), atol=0.1) and deviation.max() < 0.3
+    assert torch.allclose(mean, COSTS.minimum(model.top), atol=0.1) and deviation.max() < 0.3
     first, second, idle = torch.nn.functional.softplus(model.raw[:3]).tolist()
     assert first > 2 * idle and second > 2 * idle
 
@@ -38,7 +38,14 @@ def test_model_cuts_dear_costs_off():
     dear[COSTS.argmax()] = 1e6
     model = fitted()
     assert torch.equal(predict(fitted(costs=dear))[0], predict(model)[0])
-    assert model.cut(dear).max() == model.top == max(COSTS.median(), COSTS.min() + ROOM)
+    assert model.top == max(COSTS.median(), COSTS.min() + ROOM)
+
+
+def test_model_tells_apart_what_is_expected_to_be_dear():
+    model = fitted(prior=COSTS)
+    dear = torch.tensor([100.0, 200.0], dtype=torch.float64)
+    mean, _ = model.predict(SPACE[:1].repeat(2, 1), dear)
+    assert model.top < 100 and float(mean[1] - mean[0]) == pytest.approx(100)
 
 
 def test_model_knows_less_far_from_what_was_priced():
