@@ -41,7 +41,7 @@ __all__ = ["AcceleratorSearch", "DasStats", "FoundAccelerator", "chosen_costs", 
 POLISH_PASSES = 3  # times all options, at most
 POLISH_BATCH = 8  # moves priced together
 POLISH_SHARE = 0.3  # of a given number of evaluations
-SCOUT_DRAWS, SCOUT_ROUNDS = 512, (2, 4, 8)  # that a chip each follows before the first step
+SCOUT_DRAWS, SCOUT_ROUNDS = (64, 512), (2, 4, 8)  # that a chip each follows before the first step
 IDLE_STEPS, BARREN_STEPS = 3, 300  # without a new chip: gamma has settled; there seems to be none that runs the network
 RECALLED = 8  # samples of another network that are priced for the one in hand
 FINALISTS = 4
@@ -136,18 +136,22 @@ class AcceleratorSearch:
                         best_cost=float(edp[best]), evaluations=self.designs.evaluations)
 
     def scout(self, network: NetworkSpec) -> None:
-        """Price a few chips soon, ahead of the first step, which follows the estimate far: what it likes best of some
-        draws, and what it leads to in more and more rounds. Without an estimate none. Gamma is left as it was.
+        """Price a few chips soon, ahead of the first step, which follows the estimate far: what it likes best of few
+        and of many draws, and what it leads to in more and more rounds. Without an estimate none. Gamma is left as it
+        was.
         """
         if not self.guide.informed:
             return
         self._turn_to(network)
         gumbel, guide = self.gumbel.state_dict(), self.guide.state_dict()
-        drawn = self.gumbel.samples(self.gumbel.draw_index(SCOUT_DRAWS))
-        for rounds in (0, *SCOUT_ROUNDS):
-            self._prefer(self.guide.propose(rounds, 1) if rounds else self.guide.ranked(drawn)[:1], network)
+        drawn = self.gumbel.samples(self.gumbel.draw_index(max(SCOUT_DRAWS)))
+        for draws in SCOUT_DRAWS:
+            self._prefer(self.guide.ranked(drawn[:draws])[:1], network)
+        for rounds in SCOUT_ROUNDS:
             self.gumbel.load_state_dict(gumbel)  # so rounds begin alike, and nothing is estimated again
+            self._prefer(self.guide.propose(rounds, 1), network)
             self.guide.load_state_dict(guide)
+        self.gumbel.load_state_dict(gumbel)
 
     def _turn_to(self, network):
         """What is remembered of another network is brought to the level of this one by its best samples."""
@@ -330,7 +334,7 @@ def search_within(search: AcceleratorSearch, network: NetworkSpec, evaluations: 
     """
     start, idle, share = search.designs.evaluations, 0, POLISH_SHARE if search.gumbel.settings.polish else 0.0
     per_step = search.gumbel.settings.samples + 2  # the likeliest and the best are priced too
-    if not search.started and 1 + len(SCOUT_ROUNDS) + per_step <= (1 - share) * evaluations:
+    if not search.started and len(SCOUT_DRAWS + SCOUT_ROUNDS) + per_step <= (1 - share) * evaluations:
         search.scout(network)
     most = (1 - share) * evaluations if search.started else max((1 - share) * evaluations, min(per_step, evaluations))
     while search.designs.evaluations - start + per_step <= most and idle < (

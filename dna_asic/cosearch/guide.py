@@ -89,7 +89,8 @@ class Guide:
         """One step of gamma by its own samples [n, choices]; the model is of those before.
 
         With the control variate the samples give the gradient of what the model leaves of their costs, and draws of
-        gamma that of the model: the sum is that of the costs, with less noise. Costs count by their place among the draws.
+        gamma that of the model: the sum is that of the costs, with less noise. Costs count by their place among the
+        draws.
         """
         if not (self.settings.control_variate and self.model.ready):
             return self.search.update(gates, costs)
