@@ -94,8 +94,8 @@ class EstimatedPrior:
         return torch.tensor(rows, dtype=torch.int64).reshape(index.shape)
 
     def _smaller(self, row, chunks, generator):
-        """(sample, its chunks) with one size lowered: for all sizes that save area, or one drawn of them, by half of its
-        options while far too much area is left to save.
+        """(sample, its chunks) with one size lowered: for all sizes that save area, or one drawn of them, by half of
+        its options while far too much area is left to save.
         """
         sizes, area = self._chunks.sizes(row), self._chunks.area_mm2(chunks)
         far = generator and area > FAR * self.designs.targets.max_area_mm2
