@@ -2,17 +2,24 @@
 
 import argparse
 import math
+from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from dna_asic.cosearch.compute import Compute
 from dna_asic.cosearch.training import TrainSettings, evaluate
 from dna_asic.data import DatasetSplits, Subset, load_dataset, to_float
+from dna_asic.errors import SpecError
 from dna_asic.golden import accuracy
-from dna_asic.networks import NetworkModule
+from dna_asic.networks import NetworkModule, make_module
 from dna_asic.quantize import quantize_input
+from dna_asic.runs import RunFolder
+from dna_asic.spec.design import design_from_yaml
 from dna_asic.spec.quant import QuantSpec
 
+WEIGHTS = "weights.safetensors"  # of a searched network, in its run
 RANGES = {"image_size": (1, math.inf), "train_images": (1, math.inf), "test_images": (1, math.inf),
           "batch": (2, math.inf), "learning_rate": (1e-9, math.inf), "label_smoothing": (0, 1),
           "cutout": (0, math.inf), "cutmix": (0, 1)}
@@ -40,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cutmix", type=float, default=TrainSettings.cutmix, metavar="SHARE",
                        help="share of its steps in which a rectangle of each image is another's: for large networks "
                             "that train long (default: %(default)s)")
+    group.add_argument("--teacher", metavar="RUN",
+                       help="a finished search with images of this size and these classes, from whose trained network "
+                            "the derived one learns beside the labels: a larger and more accurate one")
     group.add_argument("--device", choices=("auto", "cpu", "cpu-bf16", "cuda"), default="auto",
                        help="cpu: float32 on one core; cpu-bf16: bfloat16 on all cores of a processor that has it; "
                             "cuda: bfloat16; with these two a seed need not give one network; auto: cuda where it is, "
@@ -56,6 +66,30 @@ def train_settings(args: argparse.Namespace) -> TrainSettings:
     """Of the derived network."""
     return TrainSettings(batch=args.batch, rate=args.learning_rate, label_smoothing=args.label_smoothing,
                          cutout=args.cutout, cutmix=args.cutmix)
+
+
+def load_weights(module: NetworkModule, path: Path, remedy: str) -> NetworkModule:
+    """`module` with the weights of a file, in evaluation mode; raises SpecError, which ends with the remedy."""
+    try:
+        module.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise SpecError(f"Weights '{path}' cannot be read: {error}; {remedy}.") from error
+    return module.eval()
+
+
+def load_teacher(args: argparse.Namespace, splits: DatasetSplits) -> NetworkModule | None:
+    """The trained network of the run that --teacher names; raises SpecError for what is none, or of other images."""
+    if args.teacher is None:
+        return None
+    run = RunFolder.open(args.teacher)
+    weights = run.require(WEIGHTS, "make search")
+    network = design_from_yaml(run.require("design.yaml", "make search")).network
+    last = network.layers[-1].shape
+    of, asked = (network.input_shape, last.g * last.k), (splits.input_shape, splits.num_classes)
+    if of != asked:
+        raise SpecError(f"--teacher must be of the same images, {asked[0]} in {asked[1]} classes, not of {of[0]} in "
+                        f"{of[1]} as '{run.path}' is; search one with the same --dataset and --image-size.")
+    return load_weights(make_module(network, 0), weights, "name another --teacher")
 
 
 def calibration_images(splits: DatasetSplits) -> Tensor:

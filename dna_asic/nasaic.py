@@ -213,13 +213,14 @@ class Flows:
 
     def __init__(self, args: argparse.Namespace, reference: Reference, splits: DatasetSplits, compute: Compute):
         self.args, self.silicon, self.limits, self.splits = args, reference.silicon, reference.limits, splits
-        self.compute = compute
+        self.compute, self.teacher = compute, learning.load_teacher(args, splits)
+        taught = self.teacher and RunFolder.open(args.teacher).summary()
         self.space = NasaicSpace(input_shape=splits.input_shape, classes=splits.num_classes)
         self.prices_key = sources_digest(PRICED_BY)
         images = [compute.device.type, compute.mixed, args.seed, args.dataset, args.proxy_images,
                   *(getattr(args, name) for name in learning.RANGES)]
         key = _digest(*images, args.episodes, args.hardware_steps, args.rho, args.train_epochs, args.final_epochs,
-                      to_plain(self.limits), self.silicon.technology.name, self.silicon.clk_period_ns,
+                      taught, to_plain(self.limits), self.silicon.technology.name, self.silicon.clk_period_ns,
                       self.silicon.memory_latency_cycles, self.prices_key, sources_digest((*TRAINED_BY, "quantize")))
         self.folder = args.out / f"{args.dataset.partition(':')[0]}-{key}"
         fewer = splits.with_train_images(args.proxy_images, args.seed) if args.proxy_images else splits
@@ -254,7 +255,8 @@ class Flows:
         module = train_network(make_module(self.space.network(found.network), args.seed),
                                self.splits.with_val_in_train(), args.final_epochs, args.seed,
                                settings=learning.train_settings(args), checkpoint=run.path / TRAINING,
-                               compute=self.compute, progress=lambda i, _: bar("training", i + 1, args.final_epochs))
+                               compute=self.compute, teacher=self.teacher,
+                               progress=lambda i, _: bar("training", i + 1, args.final_epochs))
         quant = quantize_network(module, learning.calibration_images(self.splits))
         accuracies = learning.judge_on_test(module, quant, self.splits, self.compute)
         write_json_atomically(run.path / "arguments.json", {name: getattr(args, name) for name in IMAGES})

@@ -36,7 +36,7 @@ HEADERS = ("mode", "lambda", "int8 accuracy %", "cycles", "energy uJ", "area mm2
 SHARED = ("dataset", "image_size", "test_images", "target")  # of runs that stand beside the points
 # What a warm-up does not depend on.
 AFTER_WARM_UP = ("mode", "hw_weight", "train_epochs", "das_steps", "no_network_polish", "learning_rate",
-                 "label_smoothing", "cutout", "cutmix", "target", "space", "pins", *goals.TARGETS)
+                 "label_smoothing", "cutout", "cutmix", "teacher", "target", "space", "pins", *goals.TARGETS)
 DECADES = 1.0  # on either side of the default weight
 Mapped = Callable[[Callable, Iterable], Iterable]  # as `map`
 

@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from dna_asic import goals, learning, own_network
 from dna_asic.bars import StageBars
@@ -52,8 +51,7 @@ from dna_asic.spec.layer import NetworkSpec
 from dna_asic.spec.record import to_plain
 from dna_asic.technology import Technology, load_technology
 
-ARGUMENTS, CHECKPOINT, CHOICES, TRAINING, WEIGHTS = (
-    "arguments.json", "checkpoint.pt", "choices.json", "training.pt", "weights.safetensors")
+ARGUMENTS, CHECKPOINT, CHOICES, TRAINING = "arguments.json", "checkpoint.pt", "choices.json", "training.pt"
 # Arguments that do not say what is searched.
 NOT_KEPT = ("resume", "quiet", "json", "program", "command_line", "runs_dir", "name", "warm_up")
 RANGES = {"warmup_epochs": (0, math.inf), "epochs": (1, math.inf), "train_epochs": (1, math.inf),
@@ -202,6 +200,7 @@ class Inputs:
     mode: Mode
     chip: AcceleratorConfig | None  # after a preset, where none is searched
     compute: Compute
+    teacher: NetworkModule | None
 
     @property
     def network_line(self) -> str:
@@ -222,7 +221,7 @@ def load_inputs(args: argparse.Namespace) -> Inputs:
         network = expand(macro, [choice.options[0] for choice in macro.space.choices])
         require_chip(network, space, technology, seed=args.seed, tries=JointSettings.das_steps, targets=targets)
     return Inputs(technology=technology, splits=splits, space=space, macro=macro, targets=targets, mode=mode, chip=chip,
-                  compute=compute)
+                  compute=compute, teacher=learning.load_teacher(args, splits))
 
 
 def run_search(args, inputs: Inputs, run: RunFolder, bars: StageBars) -> dict:
@@ -346,16 +345,12 @@ def train_derived(args, inputs: Inputs, run: RunFolder, choices: Sequence[str], 
     """
     module = build_network(inputs.macro, choices, args.seed, joint and joint.network.supernet)
     epochs = args.train_epochs if joint else args.warmup_epochs + args.epochs + args.train_epochs
-    path = run.path / WEIGHTS
+    path = run.path / learning.WEIGHTS
     if path.exists():
-        try:
-            module.load_state_dict(load_file(path))
-        except (SafetensorError, RuntimeError) as error:
-            raise SpecError(f"Weights '{path}' cannot be read: {error}; remove them to train anew.") from error
-        return module.eval()
+        return learning.load_weights(module, path, "remove them to train anew")
     splits = inputs.splits if inputs.targets.min_accuracy else inputs.splits.with_val_in_train()
     train_network(module, splits, epochs, args.seed, settings=learning.train_settings(args), compute=inputs.compute,
-                  checkpoint=run.path / TRAINING,
+                  checkpoint=run.path / TRAINING, teacher=inputs.teacher,
                   progress=lambda epoch, loss: bars("training", epoch + 1, epochs))
     if inputs.compute.rank == 0:
         write_atomically(path, lambda part: part.write_bytes(save(module.state_dict())))

@@ -6,7 +6,7 @@ import json
 import pytest
 from runs_by_hand import make_run
 
-from dna_asic import nasaic
+from dna_asic import learning, nasaic
 from dna_asic.baselines.nasaic_points import recost
 from dna_asic.baselines.nasaic_proxy import ProxyAccuracy
 from dna_asic.cosearch.designs import map_design
@@ -53,7 +53,7 @@ def test_flows_end_with_runs_that_are_kept(tmp_path, capsys, monkeypatch):
 
 
 def test_networks_are_judged_by_fewer_images_and_the_last_trained_with_all(tmp_path, monkeypatch):
-    """And it alone with cutout and CutMix."""
+    """And it alone with cutout, CutMix and a teacher."""
     judged, trained, train = set(), [], nasaic.train_network
 
     def how(splits, settings):
@@ -61,11 +61,13 @@ def test_networks_are_judged_by_fewer_images_and_the_last_trained_with_all(tmp_p
 
     monkeypatch.setattr(ProxyAccuracy, "__call__",
                         lambda self, network: judged.add(how(self.splits, self.settings)) or 0.5)
-    monkeypatch.setattr(nasaic, "train_network", lambda module, splits, *rest, **more: trained.append(
-        how(splits, more["settings"])) or train(module, splits, *rest, **more))
+    monkeypatch.setattr(nasaic, "train_network", lambda module, splits, *rest, teacher, **more: trained.append(
+        (*how(splits, more["settings"]), teacher)) or train(module, splits, *rest, **more))
+    monkeypatch.setattr(learning, "load_teacher", lambda args, splits: args.teacher)
+    teacher = str(make_run(tmp_path)[0].path)
     assert nasaic.main(arguments(tmp_path, *SPECS, "--flow", "nas-asic", "--proxy-images", "50", "--cutout", "2",
-                                 "--cutmix", "0.5")) == 0
-    assert judged == {(50, 0, 0.0)} and trained == [(1438, 2, 0.5)]
+                                 "--cutmix", "0.5", "--teacher", teacher)) == 0
+    assert judged == {(50, 0, 0.0)} and trained == [(1438, 2, 0.5, teacher)]
 
 
 def test_specs_follow_the_run(tmp_path, capsys):

@@ -11,11 +11,13 @@ from unittest.mock import Mock
 
 import pytest
 import yaml
+from PIL import Image
 
-from dna_asic import goals
+from dna_asic import goals, learning
 from dna_asic import search as command
 from dna_asic.cosearch import journal
 from dna_asic.cosearch.compute import CPU
+from dna_asic.cosearch.training import evaluate
 from dna_asic.errors import SpecError
 from dna_asic.gads.space import FOLDER
 from dna_asic.mapping.layout import hardware_shapes
@@ -213,6 +215,36 @@ def test_search_wrong_space_whose_buffers_hold_no_tile(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_search_learns_from_a_teacher(whole, arguments, tmp_path, monkeypatch):
+    """A run's own trained network, by its accuracy."""
+    args = command.parser().parse_args([*arguments, "--teacher", str(whole)])
+    inputs, seen = command.load_inputs(args), []
+    summary = json.loads((whole / "summary.json").read_text())
+    assert evaluate(inputs.teacher, *inputs.splits.test) == summary["float_test_accuracy"]
+    monkeypatch.setattr(command, "train_network", lambda module, *_, teacher, **__: seen.append(teacher) or module)
+    run = RunFolder.create("taught", tmp_path)
+    (run.path / command.TRAINING).touch()
+    command.train_derived(args, inputs, run, goals.middle_choices(inputs.macro), None, Mock())
+    assert seen == [inputs.teacher] and (run.path / learning.WEIGHTS).exists()
+
+
+def test_search_wrong_teacher(whole, arguments, tmp_path, capsys):
+    pictures = tmp_path / "pictures"
+    for part, name, shade in (("train", "a", 0), ("train", "b", 9), ("test", "a", 0), ("test", "b", 9)):
+        (pictures / part / name).mkdir(parents=True)
+        for n in range(6):
+            Image.new("RGB", (8, 8), (shade, n, 0)).save(pictures / part / name / f"{n}.png")
+    damaged = shutil.copytree(whole, tmp_path / "damaged")
+    (damaged / learning.WEIGHTS).write_bytes(b"damaged")
+    for more, message in (
+            (["--teacher", str(tmp_path / "none")], "does not exist"),
+            (["--teacher", str(damaged)], f"Weights '{damaged / learning.WEIGHTS}' cannot be read"),
+            (["--teacher", str(whole), "--dataset", f"imagefolder:{pictures}"],
+             f"--teacher must be of the same images, (3, 8, 8) in 2 classes, not of (1, 8, 8) in 10 as '{whole}' is")):
+        assert command.main([*arguments, *more]) == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_search_wrong_resume_of_a_whole_run(whole, capsys):
     before = {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()}
     assert command.main(["--resume", str(whole)]) == 2
@@ -220,7 +252,7 @@ def test_search_wrong_resume_of_a_whole_run(whole, capsys):
     assert before == {p: p.read_bytes() for p in whole.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("name", [command.ARGUMENTS, command.CHECKPOINT, command.CHOICES, command.WEIGHTS])
+@pytest.mark.parametrize("name", [command.ARGUMENTS, command.CHECKPOINT, command.CHOICES, learning.WEIGHTS])
 def test_search_wrong_resume_of_a_damaged_file(whole, tmp_path, capsys, name):
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run/incomplete").touch()

@@ -15,6 +15,9 @@ from dna_asic.cosearch.checkpoints import read_checkpoint, save_checkpoint
 from dna_asic.cosearch.compute import CPU, Compute
 from dna_asic.data import DatasetSplits, to_float
 
+# What a teacher's answers are softened by, and their share of the loss (Hinton et al., arXiv 1503.02531).
+SOFTENED, TAUGHT = 4.0, 0.9
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
@@ -37,14 +40,16 @@ class TrainSettings:
 def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: int,
                   progress: Callable[[int, float], None] | None = None,
                   settings: TrainSettings = TrainSettings(), checkpoint: Path | None = None,
-                  compute: Compute = CPU) -> nn.Module:
+                  compute: Compute = CPU, teacher: nn.Module | None = None) -> nn.Module:
     """Train `module` in place on splits.train and leave it in evaluation mode, on the CPU.
 
     `progress(epoch, mean_loss)` is called after each epoch. The order of images and the augmentation depend on
     `seed` alone; on CUDA, and with several processes, an epoch leaves out what fills no batch. checkpoint: file written
     after each epoch (by the first process) and gone on from where it is there; raises SpecError for a damaged one.
+    teacher: a trained network of the same classes, whose answers to the same images are learnt beside the labels.
     """
-    compute.place(module)
+    for each in filter(None, (module, teacher)):
+        compute.place(each)
     images, labels = splits.on(compute.device).train
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(module.parameters(), settings.rate, momentum=settings.momentum, nesterov=True,
@@ -68,6 +73,8 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
             logits = module(mixed.images)
             loss = sum(share * F.cross_entropy(logits, target, label_smoothing=settings.label_smoothing)
                        for share, target in mixed.targets)
+            if teacher is not None:
+                loss = (1 - TAUGHT) * loss + TAUGHT * unlike(logits, answers(teacher, mixed.images))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         compute.average(module.parameters())
@@ -87,7 +94,21 @@ def train_network(module: nn.Module, splits: DatasetSplits, epochs: int, seed: i
                     "generator": generator.get_state(), "epochs": epoch + 1})
             if progress:
                 progress(epoch, float(torch.stack(losses).mean()))
+    if teacher is not None:
+        CPU.place(teacher)
     return CPU.place(module).eval()
+
+
+@torch.no_grad()
+def answers(teacher: nn.Module, images: Tensor) -> Tensor:
+    """Logits [N, classes], by the statistics that the teacher was trained to."""
+    return teacher.eval()(images)
+
+
+def unlike(logits: Tensor, theirs: Tensor) -> Tensor:
+    """Divergence of the softened answers `logits` from `theirs`, both [N, classes], as large as a cross-entropy's."""
+    own, theirs = (F.log_softmax(x.float() / SOFTENED, dim=1) for x in (logits, theirs))
+    return SOFTENED**2 * F.kl_div(own, theirs, reduction="batchmean", log_target=True)
 
 
 def _rate(step: int, warmup: int, total: int) -> float:

@@ -1,5 +1,6 @@
 """The network search and the training of one network."""
 
+import dataclasses
 import math
 import os
 import re
@@ -12,7 +13,16 @@ import torch
 from dna_asic.cosearch import training
 from dna_asic.cosearch.compute import BF16_INSTRUCTIONS, CPU, Compute, share_cores
 from dna_asic.cosearch.dns import JUDGED, DnsSettings, NetworkSearch
-from dna_asic.cosearch.training import TrainSettings, augment, batches, evaluate, mix, train_network
+from dna_asic.cosearch.training import (
+    SOFTENED,
+    TrainSettings,
+    augment,
+    batches,
+    evaluate,
+    mix,
+    train_network,
+    unlike,
+)
 from dna_asic.data import DatasetSplits, Subset
 from dna_asic.errors import SpecError
 from dna_asic.networks import build_network, load_macro
@@ -304,6 +314,26 @@ def test_training_learns_what_is_mixed(monkeypatch):
     module = build_network(MACRO.fitted((1, 8, 8), 4), ["k3_e1"] * 6, 0)
     train_network(module, splits, 6, 0, settings=TrainSettings(batch=16, cutmix=0.7))
     assert asked == [0.7] * 24 and evaluate(module, splits.test.images, (splits.test.labels + 1) % 4) == 1.0
+
+
+def test_training_learns_from_a_teacher_more_than_from_labels():
+    """The teacher learnt other labels; the images are those that the network sees, and it is left as it was."""
+    splits = DatasetSplits(name="digits", num_classes=4, train=toy(64), val=toy(16, 1), test=toy(16, 2))
+    images, labels = splits.test
+    other = dataclasses.replace(splits, train=Subset(splits.train.images, (splits.train.labels + 1) % 4))
+    teacher, module = (build_network(MACRO.fitted((1, 8, 8), 4), ["k3_e1"] * 6, seed) for seed in (0, 1))
+    train_network(teacher, other, 6, 0, settings=TrainSettings(batch=16))
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    train_network(module, splits, 8, 0, settings=TrainSettings(batch=16), teacher=teacher)
+    assert evaluate(teacher, images, (labels + 1) % 4) == evaluate(module, images, (labels + 1) % 4) == 1.0
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+
+
+def test_answers_are_unlike_by_their_softened_divergence():
+    own, theirs = torch.tensor([[1.0, 2.0, 0.0], [3.0, -1.0, 0.5]]), torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 4.0]])
+    p, q = (torch.softmax(x / SOFTENED, dim=1) for x in (theirs, own))
+    assert float(unlike(own, theirs)) == pytest.approx(SOFTENED**2 * float((p * (p / q).log()).sum()) / 2, rel=1e-4)
+    assert float(unlike(own, own + 7)) == pytest.approx(0, abs=1e-5)
 
 
 def test_batches_of_one_size():
