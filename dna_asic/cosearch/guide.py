@@ -45,7 +45,8 @@ def _remembering(prior):
 def places(costs: Tensor, among: Tensor) -> Tensor:
     """-0.5 to 0.5 [n]: the place of each of `costs` in the order `among` others [m], the mean place among equals.
 
-    What few draws can run the network, or all, moves gamma alike (fitness shaping; Wierstra et al., JMLR 15, 2014).
+    Their order alone moves gamma, whether all draws can run the network or few (fitness shaping; Wierstra et al., JMLR
+    15, 2014).
     """
     order = among.sort().values
     before, through = (torch.searchsorted(order, costs, right=right) for right in (False, True))
