@@ -95,7 +95,7 @@ class Guide:
         """
         if not (self.settings.control_variate and self.model.ready):
             return self.search.update(gates, costs)
-        drawn = self.search.draw_index(self.settings.pool // ROUNDS)
+        drawn = self.search.draw_index(max(2, self.settings.pool // ROUNDS))
         expected = self.expect(drawn)[0]
         left = places(costs, expected) - places(self.expect(index)[0], expected)
         return self.search.update(gates, left, self._mean_of_model(drawn, expected))

@@ -94,6 +94,13 @@ def test_gamma_moves_where_none_of_its_draws_is_within_the_limits():
     assert guide.model.ready and search.log_likelihood(right[None]).item() > before + 1
 
 
+def test_gamma_moves_without_a_pool():
+    search, guide, _ = make(pool=0)
+    samples, gates = search.draw()
+    guide.update(gates, search.index(samples), cost(search.index(samples)))
+    assert all(gamma.isfinite().all() and gamma.abs().max() > 0 for gamma in search.gamma)
+
+
 def test_plain_search_remembers_nothing():
     _, guide, _ = make(control_variate=False, screened=0)
     assert len(guide.costs) == 0 and guide.best(3) == []
